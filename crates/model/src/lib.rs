@@ -1,1 +1,13 @@
-//! See docs/ARCHITECTURE.md.
+//! What telemetry is made of inside the collector: label sets, layouts (the immutable list of a target's series) and batches (a column
+//! of values over a layout). Pure data: no I/O, no clock, no configuration. Parsing belongs to `exposition`, sending to `delivery`.
+
+mod batch;
+mod chunk;
+pub mod labels;
+mod layout;
+pub mod stale;
+
+pub use batch::Batch;
+pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, Metadata, MetricType, SeriesRef};
+pub use labels::{Labels, LabelsBuilder};
+pub use layout::{Layout, LayoutBuilder};

@@ -1,0 +1,276 @@
+//! A chunk: up to 512 series whose labels share one table of symbols. It is immutable and shared, and the unit on which everything that
+//! depends on labels alone is cached (relabelling, encoded templates), so a change of one series costs one chunk.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::labels::{self, Labels};
+
+/// At most this many series share a chunk: small enough that replacing one is cheap, large enough that its fixed cost vanishes.
+pub const MAX_CHUNK_SERIES: usize = 512;
+
+/// Symbols are addressed with 16 bits; a chunk is full before they run out.
+const MAX_SYMBOLS: usize = u16::MAX as usize;
+
+/// Chunk numbers are unique in a process, so a cache may be keyed on them without keeping the chunk alive.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What kind of metric a family is, as exposition formats name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names are those of the exposition formats
+pub enum MetricType {
+    #[default]
+    Unknown,
+    Counter,
+    Gauge,
+    Histogram,
+    GaugeHistogram,
+    Summary,
+    Info,
+    StateSet,
+}
+
+/// What a target says about a metric family in `# TYPE`, `# HELP` and `# UNIT`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The family's name.
+    pub family: Box<str>,
+    /// The family's type.
+    pub kind: MetricType,
+    /// The help text, unescaped.
+    pub help: Box<str>,
+    /// The unit, empty if none.
+    pub unit: Box<str>,
+}
+
+/// Up to [`MAX_CHUNK_SERIES`] series.
+pub struct Chunk {
+    id: u64,
+    /// Symbol texts end to end; symbol `s` is `text[ends[s-1]..ends[s]]`.
+    text: Box<str>,
+    symbol_ends: Box<[u32]>,
+    /// (name symbol, value symbol) of all series end to end.
+    pairs: Box<[(u16, u16)]>,
+    series_ends: Box<[u32]>,
+}
+
+impl Chunk {
+    /// The chunk's number, unique in this process and never used again.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How many series there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.series_ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series_ends.is_empty()
+    }
+
+    /// The series in `row`. Panics if there is no such row, like indexing.
+    #[must_use]
+    pub fn series(&self, row: usize) -> SeriesRef<'_> {
+        let start = if row == 0 { 0 } else { self.series_ends[row - 1] };
+        SeriesRef { chunk: self, pairs: &self.pairs[start as usize..self.series_ends[row] as usize] }
+    }
+
+    /// All series in row order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = SeriesRef<'_>> {
+        (0..self.len()).map(|row| self.series(row))
+    }
+
+    /// How many different strings the chunk holds; symbols are `0..symbol_count()`.
+    #[must_use]
+    pub fn symbol_count(&self) -> usize {
+        self.symbol_ends.len()
+    }
+
+    /// The text of a symbol. Panics if there is none, like indexing.
+    #[must_use]
+    pub fn symbol(&self, symbol: u16) -> &str {
+        let at = usize::from(symbol);
+        let start = if at == 0 { 0 } else { self.symbol_ends[at - 1] };
+        &self.text[start as usize..self.symbol_ends[at] as usize]
+    }
+
+    /// Bytes of heap that the chunk holds.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.text.len() + 4 * (self.symbol_ends.len() + self.pairs.len() + self.series_ends.len())
+    }
+}
+
+impl std::fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|series| series.to_labels())).finish()
+    }
+}
+
+/// One series of a chunk: its labels in name order.
+#[derive(Clone, Copy)]
+pub struct SeriesRef<'a> {
+    chunk: &'a Chunk,
+    pairs: &'a [(u16, u16)],
+}
+
+impl<'a> SeriesRef<'a> {
+    /// All labels in name order, `__name__` among them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
+        let chunk = self.chunk;
+        self.pairs.iter().map(move |&(name, value)| (chunk.symbol(name), chunk.symbol(value)))
+    }
+
+    /// The (name, value) symbols of the labels in name order.
+    #[must_use]
+    pub fn symbols(&self) -> &'a [(u16, u16)] {
+        self.pairs
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// The metric's name, empty if it has none.
+    #[must_use]
+    pub fn metric_name(&self) -> &'a str {
+        self.get(labels::METRIC_NAME).unwrap_or_default()
+    }
+
+    /// A hash of the labels that is the same on every node and in every version.
+    #[must_use]
+    pub fn stable_hash(&self) -> u64 {
+        labels::hash_pairs(self.iter())
+    }
+
+    /// The labels as a set of their own.
+    #[must_use]
+    pub fn to_labels(&self) -> Labels {
+        self.iter().collect()
+    }
+}
+
+/// A series did not fit: the chunk is full, finish it and put the series into the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Builds a chunk series by series.
+#[derive(Default)]
+pub struct ChunkBuilder {
+    text: String,
+    symbol_ends: Vec<u32>,
+    /// Texts to symbols; open addressing over `symbol_ends` would save little, as builders are short-lived.
+    lookup: std::collections::HashMap<Box<str>, u16>,
+    pairs: Vec<(u16, u16)>,
+    series_ends: Vec<u32>,
+}
+
+impl ChunkBuilder {
+    /// Adds a series. Labels must come in name order, names unique, values not empty.
+    ///
+    /// # Errors
+    /// [`Full`] if the chunk has no room for it; nothing was added then. A series that does not fit into an empty chunk (more than
+    /// 32 767 labels) never fits: callers bound label counts before.
+    pub fn push<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Result<(), Full> {
+        let new_symbols = 2 * labels.clone().count();
+        if self.series_ends.len() >= MAX_CHUNK_SERIES || self.symbol_ends.len() + new_symbols > MAX_SYMBOLS {
+            return Err(Full);
+        }
+        for (name, value) in labels {
+            let pair = (self.symbol(name), self.symbol(value));
+            self.pairs.push(pair);
+        }
+        self.series_ends.push(self.pairs.len() as u32);
+        Ok(())
+    }
+
+    /// How many series were added.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.series_ends.len()
+    }
+
+    /// Whether none was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series_ends.is_empty()
+    }
+
+    /// The finished chunk; the builder is empty afterwards and can be used again.
+    pub fn finish(&mut self) -> Chunk {
+        self.lookup.clear();
+        Chunk {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            text: std::mem::take(&mut self.text).into_boxed_str(),
+            symbol_ends: std::mem::take(&mut self.symbol_ends).into_boxed_slice(),
+            pairs: std::mem::take(&mut self.pairs).into_boxed_slice(),
+            series_ends: std::mem::take(&mut self.series_ends).into_boxed_slice(),
+        }
+    }
+
+    fn symbol(&mut self, text: &str) -> u16 {
+        if let Some(&symbol) = self.lookup.get(text) {
+            return symbol;
+        }
+        let symbol = self.symbol_ends.len() as u16; // bounded by MAX_SYMBOLS in `push`
+        self.text.push_str(text);
+        self.symbol_ends.push(self.text.len() as u32);
+        self.lookup.insert(text.into(), symbol);
+        symbol
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [(&str, &str); 2] = [("__name__", "up"), ("job", "node")];
+    const B: [(&str, &str); 3] = [("__name__", "cpu"), ("cpu", "0"), ("job", "node")];
+
+    #[test]
+    fn series_come_back_as_they_went_in_and_share_symbols() {
+        let mut builder = ChunkBuilder::default();
+        builder.push(A.into_iter()).unwrap();
+        builder.push(B.into_iter()).unwrap();
+        let chunk = builder.finish();
+        assert_eq!(chunk.len(), 2);
+        assert_eq!(chunk.series(0).iter().collect::<Vec<_>>(), A);
+        assert_eq!(chunk.series(1).iter().collect::<Vec<_>>(), B);
+        assert_eq!(chunk.series(1).metric_name(), "cpu");
+        assert_eq!(chunk.symbol_count(), 6, "__name__, up, job, node, cpu, 0: `cpu` is one symbol as name and as value");
+        assert_eq!(chunk.series(0).stable_hash(), chunk.series(0).to_labels().stable_hash());
+        assert!(builder.is_empty());
+    }
+
+    #[test]
+    fn a_full_chunk_refuses_and_stays_as_it_was() {
+        let mut builder = ChunkBuilder::default();
+        for _ in 0..MAX_CHUNK_SERIES {
+            builder.push(A.into_iter()).unwrap();
+        }
+        assert_eq!(builder.push(B.into_iter()), Err(Full));
+        assert_eq!(builder.finish().len(), MAX_CHUNK_SERIES);
+    }
+
+    #[test]
+    fn symbols_never_overflow() {
+        let mut builder = ChunkBuilder::default();
+        let wide: Vec<(String, String)> = (0..20_000).map(|i| (format!("n{i:05}"), format!("v{i}"))).collect();
+        let series = || wide.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        builder.push(series()).unwrap();
+        assert_eq!(builder.push(series()), Err(Full), "bounded as if all symbols were new");
+        assert_eq!(builder.finish().series(0).iter().count(), 20_000);
+    }
+
+    #[test]
+    fn chunk_numbers_are_unique() {
+        let mut builder = ChunkBuilder::default();
+        assert_ne!(builder.finish().id(), builder.finish().id());
+    }
+}
