@@ -5,9 +5,11 @@ mod batch;
 mod chunk;
 pub mod labels;
 mod layout;
+mod receive;
 pub mod stale;
 
 pub use batch::Batch;
 pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, Metadata, MetricType, SeriesRef};
 pub use labels::{Labels, LabelsBuilder};
 pub use layout::{Layout, LayoutBuilder};
+pub use receive::{ConsumeMetrics, Refused};
