@@ -8,6 +8,10 @@ use crate::layout::Layout;
 /// column only where two receivers want one.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    /// Routing key of the source (a target's stable hash, a push connection's number): batches of one source keep their order on every
+    /// way through the collector; batches of different sources may overtake each other. A series must not change its source while
+    /// samples of it are under way.
+    pub source: u64,
     /// The series, in the order of the columns.
     pub layout: Arc<Layout>,
     /// Milliseconds since the epoch, of every sample that has no timestamp of its own.
@@ -19,12 +23,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch whose samples all have one timestamp. `values` must be as long as the layout.
+    /// A batch whose samples all have one timestamp. `source` is the routing key; `values` must be as long as the layout.
     #[must_use]
-    pub fn new(layout: Arc<Layout>, timestamp: i64, values: impl Into<Arc<[f64]>>) -> Self {
+    pub fn new(source: u64, layout: Arc<Layout>, timestamp: i64, values: impl Into<Arc<[f64]>>) -> Self {
         let values = values.into();
         debug_assert_eq!(values.len(), layout.len());
-        Self { layout, timestamp, values, timestamps: None }
+        Self { source, layout, timestamp, values, timestamps: None }
     }
 
     /// How many samples there are.
