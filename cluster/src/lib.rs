@@ -1,1 +1,5 @@
 //! See docs/ARCHITECTURE.md.
+
+pub mod ownership;
+pub mod ring;
+pub mod slots;
