@@ -5,8 +5,11 @@ mod batch;
 mod chunk;
 pub mod labels;
 mod layout;
+pub mod re2;
 mod receive;
+pub mod relabel;
 pub mod stale;
+pub mod transform;
 
 pub use batch::Batch;
 pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, Metadata, MetricType, SeriesRef};
