@@ -33,11 +33,7 @@ impl Ring {
         members.dedup();
         let mut tokens = HashRing::with_hasher(Identity);
         tokens.batch_add(tokens_of(&members, token_hash));
-        Self {
-            hashes: members.iter().map(|name| xxh3_64(name.as_bytes())).collect(),
-            members,
-            tokens,
-        }
+        Self { hashes: members.iter().map(|name| xxh3_64(name.as_bytes())).collect(), members, tokens }
     }
 
     /// The members, sorted by name.
@@ -80,10 +76,7 @@ impl Ring {
 fn tokens_of(members: &[Name], hash: impl Fn(&str, u32) -> u64) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::with_capacity(members.len() * TOKENS as usize);
     for (member, name) in (0_u32..).zip(members) {
-        tokens.extend((0..TOKENS).map(|index| Token {
-            hash: hash(name, index),
-            member,
-        }));
+        tokens.extend((0..TOKENS).map(|index| Token { hash: hash(name, index), member }));
     }
     tokens.sort_unstable_by_key(|token| (token.hash, token.member));
     tokens.dedup_by_key(|token| token.hash);

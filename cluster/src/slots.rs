@@ -27,10 +27,7 @@ impl SlotClock {
     /// The slots of `key`; an interval of 0 is taken as 1 ms.
     #[must_use]
     pub fn new(cluster: &str, key: u64, interval_ms: u64) -> Self {
-        Self {
-            phase_ms: phase(cluster, key, interval_ms),
-            interval_ms: interval_ms.max(1),
-        }
+        Self { phase_ms: phase(cluster, key, interval_ms), interval_ms: interval_ms.max(1) }
     }
 
     /// Milliseconds from slot to slot.
@@ -121,11 +118,7 @@ impl SteadyClock {
             let divisor = if behind > JUMP { STEEP_SLEW_DIVISOR } else { SLEW_DIVISOR };
             self.steady -= behind.min(share(elapsed, divisor));
         }
-        Reading {
-            now_ms: millis(self.steady),
-            offset_ms: signed_millis(wall) - signed_millis(self.steady),
-            jumped_ms: millis(jumped),
-        }
+        Reading { now_ms: millis(self.steady), offset_ms: signed_millis(wall) - signed_millis(self.steady), jumped_ms: millis(jumped) }
     }
 }
 

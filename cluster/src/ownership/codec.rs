@@ -7,9 +7,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use super::message::{
-    Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer,
-};
+use super::message::{Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer};
 use super::view::Name;
 
 /// Version of the layout.
@@ -118,12 +116,7 @@ fn put_message(out: &mut BytesMut, message: &Message) {
             out.put_u64_le(*round);
             put_keys(out, keys);
         }
-        Message::Status {
-            round,
-            held,
-            known,
-            unknown,
-        } => {
+        Message::Status { round, held, known, unknown } => {
             out.put_u64_le(*round);
             put_keys(out, held);
             put_keys(out, known);
@@ -188,29 +181,18 @@ fn put_name(out: &mut BytesMut, name: &str) {
 
 fn take_message(input: &mut Input<'_>, kind: u8) -> Result<Message, DecodeError> {
     Ok(match kind {
-        1 => Message::Want {
-            claim: input.u64("claim")?,
-            keys: input.keys("keys")?,
-        },
+        1 => Message::Want { claim: input.u64("claim")?, keys: input.keys("keys")? },
         2 => Message::Answer(take_answer(input)?),
         3 => Message::Grant(take_grants(input)?),
-        4 => Message::Ack {
-            taken: input.pairs("taken")?,
-            declined: input.pairs("declined")?,
-        },
-        5 => Message::Query {
-            round: input.u64("round")?,
-            keys: input.keys("keys")?,
-        },
+        4 => Message::Ack { taken: input.pairs("taken")?, declined: input.pairs("declined")? },
+        5 => Message::Query { round: input.u64("round")?, keys: input.keys("keys")? },
         6 => Message::Status {
             round: input.u64("round")?,
             held: input.keys("held")?,
             known: input.keys("known")?,
             unknown: input.keys("unknown")?,
         },
-        7 => Message::Forgot {
-            keys: input.keys("keys")?,
-        },
+        7 => Message::Forgot { keys: input.keys("keys")? },
         unknown => return Err(DecodeError::Kind(unknown)),
     })
 }
@@ -264,11 +246,7 @@ struct Input<'a> {
 impl<'a> Input<'a> {
     fn take(&mut self, field: &'static str, length: usize) -> Result<&'a [u8], DecodeError> {
         let Some((head, rest)) = self.rest.split_at_checked(length) else {
-            return Err(DecodeError::Short {
-                field,
-                needed: length,
-                left: self.rest.len(),
-            });
+            return Err(DecodeError::Short { field, needed: length, left: self.rest.len() });
         };
         self.rest = rest;
         Ok(head)
@@ -294,11 +272,7 @@ impl<'a> Input<'a> {
         within(field, count, limit)?;
         let needed = count.saturating_mul(item_bytes);
         if needed > self.rest.len() {
-            return Err(DecodeError::Short {
-                field,
-                needed,
-                left: self.rest.len(),
-            });
+            return Err(DecodeError::Short { field, needed, left: self.rest.len() });
         }
         Ok(count)
     }
@@ -316,9 +290,7 @@ impl<'a> Input<'a> {
     fn name(&mut self, field: &'static str) -> Result<Name, DecodeError> {
         let length = usize::from(self.array(field).map(u16::from_le_bytes)?);
         let bytes = self.take(field, length)?;
-        std::str::from_utf8(bytes)
-            .map(Name::from)
-            .map_err(|_| DecodeError::NotUtf8(field))
+        std::str::from_utf8(bytes).map(Name::from).map_err(|_| DecodeError::NotUtf8(field))
     }
 }
 

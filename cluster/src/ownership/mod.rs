@@ -1,18 +1,30 @@
 //! Who scrapes a key: a sans-IO machine that claims keys which the ring proposes, takes them over from their holders and
 //! hands them on. Events and time go in, actions come out; gossip, streams and scrape loops belong to the driver.
+//!
+//! Each key has one *token*, the right to scrape it. The ring only says who *should* have it. The parts: `machine` takes the
+//! inputs, `domain` looks after keys, `claim` asks for tokens, `handover` gives and takes them, `knowledge` finds out who knows
+//! a key; `peers` and `entry` hold what is noted, `outbox` packs messages, `codec` makes bytes of them.
 
 mod action;
+mod claim;
 mod codec;
+mod context;
+mod domain;
+mod entry;
+mod handover;
+mod knowledge;
 mod machine;
 mod message;
+mod mutant;
+mod outbox;
+mod peers;
+mod report;
 mod view;
 
-pub use action::{
-    Action, Counters, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped,
-};
+pub use action::{Action, Counters, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped};
 pub use codec::DecodeError;
 pub use machine::Ownership;
-pub use message::{
-    Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer,
-};
+pub use message::{Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer};
+#[cfg(test)]
+pub(crate) use mutant::Mutant;
 pub use view::{KeySpec, Member, MemberState, Name, Now, Settings, View};

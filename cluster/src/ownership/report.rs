@@ -1,0 +1,45 @@
+//! What a machine tells about itself: where each key stands, and totals.
+
+use super::action::{Counters, Holder};
+use super::entry::{Entry, Hold};
+use super::machine::Ownership;
+use super::view::Name;
+
+impl Ownership {
+    /// Where each key stands that this node has discovered or holds, by domain and key.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> {
+        self.domains.values().flat_map(move |domain| {
+            let shown = domain.keys.iter().filter(|(_, entry)| entry.discovered() || !matches!(entry.hold, Hold::Idle));
+            shown.map(move |(key, entry)| self.holder(&domain.name, *key, entry))
+        })
+    }
+
+    /// Where one key stands.
+    #[must_use]
+    pub fn holder_of(&self, domain: &str, key: u64) -> Option<Holder> {
+        let domain = self.domains.get(domain)?;
+        domain.keys.get(&key).map(|entry| self.holder(&domain.name, key, entry))
+    }
+
+    /// Totals since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn holder(&self, domain: &Name, key: u64, entry: &Entry) -> Holder {
+        let held = match &entry.hold {
+            Hold::Held(held) => Some(held),
+            _ => None,
+        };
+        Holder {
+            domain: domain.clone(),
+            key,
+            phase: entry.phase(),
+            proposed: self.placement.first(key, entry).map(|index| self.placement.ring.members()[index].clone()),
+            since_ms: held.map(|held| held.since_ms),
+            reason: held.map(|held| held.reason.clone()),
+            last_move: entry.moved.clone(),
+        }
+    }
+}
