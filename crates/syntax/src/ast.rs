@@ -227,8 +227,8 @@ pub struct BinaryExpr {
 pub struct ObjectField {
     /// The key: for a quoted one, the text between the quotes, not unescaped (as Alloy does).
     pub key: Ident,
-    /// Whether the key was written with quotes.
-    pub quoted: bool,
+    /// A quoted key as it was written, quotes included.
+    pub literal: Option<Arc<str>>,
     /// The value.
     pub value: Expr,
 }

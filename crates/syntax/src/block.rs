@@ -11,7 +11,7 @@ mod structure;
 
 use std::sync::Arc;
 
-pub use check::{check, check_block};
+pub use check::{check, check_block, check_component};
 pub use decoder::Decoder;
 pub use schema::{Field, FieldKind, Schema};
 pub use statement::Statement;

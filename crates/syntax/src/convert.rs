@@ -69,6 +69,20 @@ impl TypeInfo {
     pub fn of<T: FromValue>() -> Self {
         Self { name: T::type_name(), shape: T::shape(), check: |value| T::from_value(value).map(drop) }
     }
+
+    /// Whether values of the type, or their parts, are secrets: then sources are not quoted in messages.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.name.contains("secret")
+    }
+
+    /// The kind that values of the type have in messages.
+    pub(crate) fn kind_name(&self) -> &str {
+        match self.shape {
+            Shape::Array(_) => "array",
+            Shape::Map(_) => "object",
+            Shape::Scalar | Shape::Opaque => &self.name,
+        }
+    }
 }
 
 /// A capsule of type `T`, or the error `expected capsule("name"), got …`: the usual [`FromValue::from_value`] of

@@ -21,11 +21,13 @@ mod parser;
 mod position;
 mod references;
 mod scope;
+mod source;
 pub mod stdlib;
 mod suggest;
+mod token;
 mod value;
 
-pub use block::{Block, BlockEnum, Decoder, Field, FieldKind, Schema, Statement, check, check_block, decode_str};
+pub use block::{Block, BlockEnum, Decoder, Field, FieldKind, Schema, Statement, check, check_block, check_component, decode_str};
 pub use convert::{
     FromValue, PathSegment, Shape, ToValue, TypeInfo, ValueError, capsule_from_value, format_duration, parse_duration, text_from_value,
 };
@@ -37,6 +39,7 @@ pub use parser::parse;
 pub use position::{Position, Span};
 pub use references::{Reference, references, references_in_body};
 pub use scope::{Scope, Warnings};
+pub use source::{MAX_SOURCE_BYTES, source_from_bytes};
 pub use stdlib::{Stability, StdlibOptions};
 pub use syntax_derive::{Block, BlockEnum, Object};
 pub use value::{CallError, Capsule, Function, Number, Object, OptionalSecret, Secret, Value};

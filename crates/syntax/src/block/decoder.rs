@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::structure::{Structure, label_error};
 use super::{Block, BlockEnum, Schema};
 use crate::ast;
-use crate::convert::FromValue;
+use crate::convert::{FromValue, TypeInfo};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval;
 use crate::position::Span;
@@ -117,7 +117,11 @@ impl<'a> Decoder<'a> {
             Ok(converted) => Some(converted),
             Err(_) if value.is_null() && !required => None,
             Err(error) => {
-                self.structure.errors.push(eval::conversion_error(&attribute.value, &error));
+                let info = TypeInfo::of::<T>();
+                self.structure.errors.push(match info.is_secret() {
+                    true => eval::secret_error(&attribute.name.name, &attribute.value, &error),
+                    false => eval::conversion_error(&attribute.value, &error),
+                });
                 None
             }
         }
