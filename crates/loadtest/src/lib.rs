@@ -1,1 +1,10 @@
-//! See docs/ARCHITECTURE.md.
+//! The test bench of the fleet, all on loopback: synthetic scrape targets, a remote-write receiver with a judge that looks for gaps and
+//! duplicates, fleets of real collector processes, a live demo and a comparison of agents. `collector demo`, the end-to-end tests and the
+//! benchmarks are built from it. It knows the collector only as a binary with flags and an HTTP API, never as a library.
+
+pub mod clock;
+pub mod judge;
+pub mod receiver;
+pub mod targets;
+
+mod http;
