@@ -2,8 +2,11 @@
 //! duplicates, fleets of real collector processes, a live demo and a comparison of agents. `collector demo`, the end-to-end tests and the
 //! benchmarks are built from it. It knows the collector only as a binary with flags and an HTTP API, never as a library.
 
+pub mod alloy;
 pub mod clock;
 pub mod judge;
+pub mod measure;
+pub mod process;
 pub mod receiver;
 pub mod targets;
 

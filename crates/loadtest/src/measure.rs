@@ -1,0 +1,11 @@
+//! Measuring agents: what a process costs, and [`compare`]: agents run against the same targets and sink, warmed up and measured.
+
+mod agent;
+mod compare;
+mod stats;
+mod table;
+
+pub use agent::{Agent, Job};
+pub use compare::{CompareError, CompareOptions, Measured, compare};
+pub use stats::ProcessStats;
+pub use table::table;
