@@ -1,1 +1,22 @@
-//! See docs/ARCHITECTURE.md.
+//! The way to an endpoint: a bounded, durable queue, shards that keep the order of every series, retries, and requests built from
+//! pre-compressed templates. Knows no configuration language and no HTTP client: a component gives [`Config`] and an implementation of
+//! [`Post`], and hands [`Delivery::consumer`] to whoever has batches.
+
+mod config;
+mod delivery;
+#[doc(hidden)] // for benches
+pub mod encode;
+mod metrics;
+mod queue;
+mod retry;
+mod send;
+mod shards;
+mod shared;
+mod status;
+
+pub use config::{BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig};
+pub use delivery::{Delivery, Drained, StartError};
+pub use encode::Relabel;
+pub use metrics::Metrics;
+pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION};
+pub use status::{Failure, Status};

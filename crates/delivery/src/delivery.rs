@@ -1,0 +1,213 @@
+//! An endpoint put together: queue, shards, disk, and their start and end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::ConsumeMetrics;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tracing::info;
+
+use crate::config::{Config, ConfigError};
+use crate::encode::Encoder;
+use crate::metrics::Metrics;
+use crate::queue::{Limits, Queue};
+use crate::send::{self, Post};
+use crate::shards::sizing::{self, Sizing};
+use crate::shards::{Sender, Shard};
+use crate::shared::Shared;
+use crate::status::Status;
+
+/// A change of the number of shards waits this long for requests under way; otherwise one slow request would stop all shards.
+const MOVE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a batch may be unacknowledged before it is written to disk: what a crash may cost.
+const SPILL_AFTER: Duration = Duration::from_millis(500);
+/// With a disk, this part of memory is for batches on their way to the receiver; the rest is for a disk that is slow or fails.
+const FRONT_PART: usize = 8;
+
+/// Sends batches to one endpoint: durably if it has a disk, in order per source, and again until the receiver has judged them.
+/// Dropping it without [`Delivery::shutdown`] loses what is only in memory.
+pub struct Delivery {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+/// Why an endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A value can't work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory of the disk queue can't be used.
+    #[error("can't use {} for the disk queue: {source}; it must be writable and belong to this endpoint alone", directory.display())]
+    Disk {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// How a shutdown ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Samples that were only in memory and are lost.
+    pub lost: u64,
+    /// Samples that stay on disk and are sent after the next start.
+    pub on_disk: u64,
+}
+
+impl Delivery {
+    /// Starts an endpoint whose tasks run on `handle`. There may be one endpoint of a name, URL and directory at a time: shut the old one
+    /// down before its successor starts.
+    ///
+    /// # Errors
+    /// [`StartError`] if the configuration can't work.
+    pub fn start<P: Post>(config: Config, post: P, metrics: &Metrics, handle: &Handle) -> Result<Self, StartError> {
+        config.validate()?;
+        if let Some(disk) = &config.buffer.disk {
+            return Err(StartError::Disk { directory: disk.directory.clone(), source: std::io::ErrorKind::Unsupported.into() });
+        }
+        let url: Box<str> = without_credentials(&config.url).into();
+        let metrics = metrics.endpoint(&config.name, &url);
+        metrics.shard_capacity.set(config.queue.capacity as i64);
+        metrics.max_samples_per_send.set(config.queue.max_samples_per_send as i64);
+        metrics.shards_min.set(config.queue.min_shards as i64);
+        metrics.shards_max.set(config.queue.max_shards as i64);
+        metrics.shards_desired.set(config.queue.min_shards as i64);
+        metrics.shards.set(config.queue.min_shards as i64);
+        let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
+        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, queue, config.queue.max_shards));
+        let encoder = Encoder::new(config.external_labels.clone(), config.relabel.clone(), config.queue.max_samples_per_send);
+        let headers = send::headers(&config.user_agent);
+        let sender = Arc::new(Sender { config, headers, encoder: Arc::new(encoder), shared: shared.clone(), post });
+        let mut tasks = JoinSet::new();
+        for lane in 0..sender.config.queue.max_shards {
+            tasks.spawn_on(Shard::new(lane, sender.clone()).run(), handle);
+        }
+        tasks.spawn_on(look_after(sender), handle);
+        Ok(Self { shared, tasks })
+    }
+
+    /// Where batches go in. After the shutdown it refuses with [`model::Refused::Closed`].
+    #[must_use]
+    pub fn consumer(&self) -> Arc<dyn ConsumeMetrics> {
+        self.shared.clone()
+    }
+
+    /// Sends on what was taken so far without waiting for requests to fill. Returns at once.
+    pub fn flush(&self) {
+        self.shared.flush();
+    }
+
+    /// How the endpoint is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Holds back what comes from `source` from now on until [`Delivery::release`], because another node still sends earlier samples of
+    /// its series. What is held counts against the memory limit.
+    pub fn hold(&self, source: u64) {
+        self.shared.with(|queue| queue.hold(source));
+    }
+
+    /// Sends what was held back of `source`.
+    pub fn release(&self, source: u64) {
+        self.shared.change(|queue| queue.release(source));
+    }
+
+    /// Whether the receiver has judged everything that came from `source`. While a backlog is on disk the answer is no for all sources.
+    #[must_use]
+    pub fn is_acknowledged(&self, source: u64) -> bool {
+        self.shared.with(|queue| queue.is_acknowledged(source))
+    }
+
+    /// Takes nothing more, sends everything without waiting for requests to fill, and ends: when all is sent, or at the `deadline`.
+    pub async fn shutdown(mut self, deadline: Duration) -> Drained {
+        self.shared.change(Queue::close);
+        let in_time = timeout(deadline, self.shared.idle()).await.is_ok();
+        self.tasks.shutdown().await;
+        let lost = self.shared.with(|queue| queue.usage().1) as u64;
+        let drained = Drained { lost, on_disk: 0 };
+        if !in_time {
+            info!(
+                remote_name = &*self.shared.name,
+                url = &*self.shared.url,
+                lost,
+                on_disk = drained.on_disk,
+                "stopped before everything was sent"
+            );
+        }
+        drained
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.shared.change(Queue::close);
+        self.shared.metrics.remove();
+    }
+}
+
+/// Looks at the number of shards and at templates from time to time.
+async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
+    let Sender { config, encoder, shared, .. } = &*sender;
+    let mut sizing = Sizing::new(config.queue.min_shards, config.queue.max_shards);
+    let mut ticks = interval_at(Instant::now() + sizing::INTERVAL, sizing::INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut built = 0;
+    loop {
+        ticks.tick().await;
+        encoder.sweep();
+        let (bytes, built_now) = encoder.template_usage();
+        shared.metrics.template_bytes.set(bytes as i64);
+        shared.metrics.templates_built.inc_by(built_now - built);
+        built = built_now;
+
+        let before = shared.with(|queue| queue.lanes());
+        let advice = sizing.look(before, shared.observe(config.queue.max_samples_per_send));
+        shared.metrics.shards_desired.set(advice.desired as i64);
+        if let Some(lanes) = advice.change {
+            shared.change(|queue| queue.set_lanes(lanes));
+            sleep(MOVE_PATIENCE).await;
+            let given_up = shared.with(Queue::cancel_move);
+            let now = shared.with(|queue| queue.lanes());
+            shared.metrics.shards.set(now as i64);
+            shared.change(|_| crate::queue::Wake { all_lanes: given_up, ..Default::default() });
+            info!(remote_name = &*shared.name, url = &*shared.url, from = before, to = now, wanted = lanes, "changed the number of shards");
+        }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let disk = config.buffer.disk.is_some();
+    let least = config.queue.capacity.saturating_mul(config.queue.max_shards).saturating_mul(size_of::<f64>());
+    let total = config.buffer.memory_bytes.max(least);
+    let front = if disk { (config.buffer.memory_bytes / FRONT_PART).max(least) } else { total };
+    Limits { front, total, deadline: config.queue.batch_send_deadline, spill_after: SPILL_AFTER, disk }
+}
+
+/// The URL as it may be shown: without user and password. What is no URL with a host is not shown, as it may hold them anywhere.
+fn without_credentials(url: &str) -> String {
+    let Some(mut parsed) = url::Url::parse(url).ok().filter(url::Url::has_host) else { return "invalid URL".to_owned() };
+    // Both fail only for URLs that can't have credentials.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_credentials() {
+        assert_eq!(without_credentials("http://user:secret@host:9/api/v1/push?a=b"), "http://host:9/api/v1/push?a=b");
+        assert_eq!(without_credentials("http://host/api"), "http://host/api");
+        assert_eq!(without_credentials("user:secret@host"), "invalid URL");
+    }
+}

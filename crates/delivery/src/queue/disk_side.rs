@@ -1,0 +1,102 @@
+//! The queue as seen by whoever writes batches to disk and reads them back (`spool`).
+
+use model::Batch;
+use tokio::time::Instant;
+
+use super::{Item, Queue, Wake, cost};
+
+/// A batch to be written to disk.
+pub(crate) struct Write {
+    pub batch: Batch,
+    /// Its order, if it is in the front and stays there; none for those of the back.
+    pub front: Option<u64>,
+}
+
+impl Queue {
+    /// Batches to be written now, in the order in which to write them, up to `max_bytes`: those of the front whose time has come (or all,
+    /// if `all` or if later ones wait in the back), then the back. [`Queue::settle`] must follow.
+    pub fn begin_write(&mut self, now: Instant, all: bool, max_bytes: usize) -> Vec<Write> {
+        self.writing = true;
+        let all = all || !self.back.is_empty();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        let front = self.lanes.iter().flat_map(|lane| lane.unwritten().take_while(|item| all || item.spill_at <= now));
+        let front = front.map(|item| (item, Some(item.order)));
+        for (item, front) in front.chain(self.back.iter().map(|item| (item, None))) {
+            if bytes > 0 && bytes + item.bytes > max_bytes {
+                break;
+            }
+            bytes += item.bytes;
+            found.push(Write { batch: item.batch.clone(), front });
+        }
+        found
+    }
+
+    /// Notes that these batches, the first ones that [`Queue::begin_write`] gave, have records now.
+    pub fn written(&mut self, written: impl IntoIterator<Item = (Write, u64)>) {
+        for (one, record) in written {
+            let Some(order) = one.front else {
+                if let Some(item) = self.back.pop_front() {
+                    self.back_bytes -= item.bytes;
+                    self.rows -= item.batch.len();
+                    self.behind = true;
+                }
+                continue;
+            };
+            let lane = self.lane_of(one.batch.source);
+            if !self.lanes[lane].set_record(order, record) {
+                self.acknowledged.push(record); // acknowledged while it was being written
+            }
+        }
+    }
+
+    /// Bytes of batches that are to be read from disk now.
+    pub fn room(&self) -> usize {
+        if self.behind { self.limits.front.saturating_sub(self.front_bytes) } else { 0 }
+    }
+
+    /// Takes batches that were read from disk, with their records.
+    pub fn feed(&mut self, read: Vec<(u64, Batch)>, now: Instant) -> Wake {
+        let all_lanes = !read.is_empty();
+        for (record, batch) in read {
+            let bytes = cost(&batch);
+            self.rows += batch.len();
+            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, record: Some(record) });
+        }
+        Wake { all_lanes, ..Wake::default() }
+    }
+
+    /// Ends what [`Queue::begin_write`] began, whether or not it succeeded. `behind`: unread records are on disk. If not, the back moves up.
+    pub fn settle(&mut self, behind: bool, now: Instant) -> Wake {
+        self.behind = behind;
+        self.writing = false;
+        Wake { all_lanes: self.pull_up(now), idle: self.is_empty(), ..Wake::default() }
+    }
+
+    /// Moves the back to the front as far as there is room and nothing on disk is older; true if anything moved.
+    pub(super) fn pull_up(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while !self.behind && !self.writing {
+            let fits = |item: &Item| self.front_bytes == 0 || self.front_bytes + item.bytes <= self.limits.front;
+            if !self.back.front().is_some_and(fits) {
+                break;
+            }
+            let Some(item) = self.back.pop_front() else { break };
+            self.back_bytes -= item.bytes;
+            self.place(Item { due: now, ..item });
+            moved = true;
+        }
+        moved
+    }
+
+    /// Records that were acknowledged since the last call.
+    pub fn take_acknowledged(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    /// When there will next be something to write; if never, the caller is woken when that changes.
+    pub fn next_write(&mut self) -> Option<Instant> {
+        let next = self.lanes.iter().filter_map(|lane| lane.unwritten().next().map(|item| item.spill_at)).min();
+        self.spool_sleeps = next.is_none();
+        next
+    }
+}

@@ -1,0 +1,344 @@
+//! The bounded queue of one endpoint, as a state machine without clock, tasks or files: who sends (`shards`) and who writes to disk
+//! (`spool`) drive it under one lock.
+//!
+//! ```text
+//! enqueue ──▶ front: a lane per shard, in memory ──▶ sent, acknowledged
+//!        └──▶ back: in memory ──▶ disk ──▶ front         (when the front is full and there is a disk)
+//! ```
+//! A source's batches are always in this order: front, disk, back. What is in the front long enough unacknowledged is written to disk as
+//! well, but stays in memory until it is acknowledged; what is in the back lives on disk alone after it was written.
+
+mod disk_side;
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use model::{Batch, Refused};
+use tokio::time::Instant;
+
+pub(crate) use disk_side::Write;
+use lane::Lane;
+
+/// Counted for every batch beside its columns: the entries in queues and the headers of its allocations.
+const BATCH_OVERHEAD: usize = 256;
+
+/// Weight of the newest request in [`Queue::note_kept`].
+const KEPT_WEIGHT: f64 = 0.1;
+/// A lane never waits for more rows than if this part were kept.
+const MIN_KEPT: f64 = 1.0 / 16.0;
+
+/// Sizes of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most bytes of batches in the front, as far as there is a disk to put others.
+    pub front: usize,
+    /// Most bytes of batches in memory.
+    pub total: usize,
+    /// How long a batch waits for others before it is sent.
+    pub deadline: Duration,
+    /// How long a batch may be unacknowledged before it is written to disk.
+    pub spill_after: Duration,
+    /// Whether there is a disk.
+    pub disk: bool,
+}
+
+/// A batch in the queue.
+struct Item {
+    /// Place in the order in which batches came to the front.
+    order: u64,
+    batch: Batch,
+    /// When to write it to disk.
+    spill_at: Instant,
+    /// When to send it, even if the request does not fill.
+    due: Instant,
+    /// Rows that were acknowledged already: a large batch takes several requests.
+    sent_rows: usize,
+    /// What it counts against the limits.
+    bytes: usize,
+    /// Its record on disk, if it was written.
+    record: Option<u64>,
+}
+
+/// What a shard is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Send what is there.
+    Send,
+    /// Wait to be woken, at most until then.
+    Wait(Option<Instant>),
+}
+
+/// Whom to wake after a change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wake {
+    /// This shard.
+    pub lane: Option<usize>,
+    /// Every shard.
+    pub all_lanes: bool,
+    /// The one that writes to disk.
+    pub spool: bool,
+    /// Whoever waits for the queue to be empty.
+    pub idle: bool,
+}
+
+/// See the module.
+pub(crate) struct Queue {
+    limits: Limits,
+    lanes: Vec<Lane>,
+    back: VecDeque<Item>,
+    /// Batches of sources that are held back, see [`Queue::hold`].
+    held: HashMap<u64, VecDeque<Item>>,
+    front_bytes: usize,
+    /// Bytes of back and held.
+    back_bytes: usize,
+    rows: usize,
+    held_rows: usize,
+    next_order: u64,
+    /// Items of the front below this order are due.
+    flush_below: u64,
+    /// Samples that fill a request.
+    max_samples: usize,
+    /// The part of rows that write relabelling keeps, as an average over requests.
+    kept: f64,
+    /// Rows that make a lane worth sending.
+    ready_rows: usize,
+    closed: bool,
+    /// The number of lanes to change to when no request is under way.
+    moving: Option<usize>,
+    /// Whether records are on disk that are to be read into the front before anything else may go there.
+    behind: bool,
+    /// Whether the one that writes to disk sleeps without a time to wake up.
+    spool_sleeps: bool,
+    /// Whether batches of the back are being written to disk, so that the back must stay as it is.
+    writing: bool,
+    /// Records that were acknowledged since they were last taken.
+    acknowledged: Vec<u64>,
+}
+
+impl Queue {
+    /// An empty queue with `lanes` lanes. With a disk it starts behind: what an earlier process left is read first.
+    pub fn new(limits: Limits, lanes: usize, max_samples: usize) -> Self {
+        Self {
+            limits,
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            back: VecDeque::new(),
+            held: HashMap::new(),
+            front_bytes: 0,
+            back_bytes: 0,
+            rows: 0,
+            held_rows: 0,
+            next_order: 0,
+            flush_below: 0,
+            max_samples,
+            kept: 1.0,
+            ready_rows: max_samples,
+            closed: false,
+            moving: None,
+            behind: limits.disk,
+            spool_sleeps: false,
+            writing: false,
+            acknowledged: Vec::new(),
+        }
+    }
+
+    /// Takes a batch.
+    ///
+    /// # Errors
+    /// [`Refused::Full`] if memory is full and nothing can go to disk, [`Refused::Closed`] after [`Queue::close`].
+    pub fn enqueue(&mut self, batch: Batch, now: Instant) -> Result<Wake, Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let bytes = cost(&batch);
+        let used = self.front_bytes + self.back_bytes;
+        if used > 0 && used + bytes > self.limits.total {
+            return Err(Refused::Full);
+        }
+        self.rows += batch.len();
+        let (spill_at, due) = (now + self.limits.spill_after, now + self.limits.deadline);
+        let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, record: None };
+        if let Some(held) = self.held.get_mut(&item.batch.source) {
+            self.held_rows += item.batch.len();
+            self.back_bytes += item.bytes;
+            held.push_back(item);
+            return Ok(Wake::default());
+        }
+        Ok(self.route(item))
+    }
+
+    /// Puts an item to the front, or to the back if anything older than it is, or must be, outside the front.
+    fn route(&mut self, item: Item) -> Wake {
+        let overflows = self.front_bytes > 0 && self.front_bytes + item.bytes > self.limits.front;
+        if self.limits.disk && (self.behind || !self.back.is_empty() || overflows) {
+            self.back_bytes += item.bytes;
+            self.back.push_back(item);
+            return self.wake_spool();
+        }
+        let mut wake = Wake { lane: self.place(item), ..Wake::default() };
+        if self.limits.disk && self.spool_sleeps {
+            wake.spool = self.wake_spool().spool;
+        }
+        wake
+    }
+
+    /// Puts an item into its lane; the lane if its shard has a reason to look.
+    fn place(&mut self, mut item: Item) -> Option<usize> {
+        item.order = self.next_order;
+        self.next_order += 1;
+        self.front_bytes += item.bytes;
+        let lane = self.lane_of(item.batch.source);
+        self.lanes[lane].push(item, self.ready_rows).then_some(lane)
+    }
+
+    fn lane_of(&self, source: u64) -> usize {
+        // Sources are hashes already, but the lowest bits of some count up: spread them (Fibonacci hashing).
+        let spread = source.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        (spread as usize) % self.lanes.len()
+    }
+
+    fn wake_spool(&mut self) -> Wake {
+        self.spool_sleeps = false;
+        Wake { spool: true, ..Wake::default() }
+    }
+
+    /// What the shard of `lane` is to do.
+    pub fn step(&self, lane: usize, now: Instant) -> Step {
+        let Some(lane) = self.lanes.get(lane) else { return Step::Wait(None) };
+        let Some(first) = lane.items.front() else { return Step::Wait(None) };
+        if self.moving.is_some() {
+            return Step::Wait(None);
+        }
+        let due = first.due <= now || first.order < self.flush_below || self.closed || self.behind;
+        if due || lane.rows >= self.ready_rows { Step::Send } else { Step::Wait(Some(first.due)) }
+    }
+
+    /// The `nth` batch of a lane and its first row that is to be sent. It counts as under way until [`Queue::complete`].
+    pub fn peek(&mut self, lane: usize, nth: usize) -> Option<(Batch, usize)> {
+        let lane = self.lanes.get_mut(lane)?;
+        let item = lane.items.get(nth)?;
+        lane.under_way = lane.under_way.max(nth + 1);
+        Some((item.batch.clone(), item.sent_rows))
+    }
+
+    /// Ends what was under way in a lane: its first `whole` batches are done with (acknowledged, or given up), and the one behind them up
+    /// to row `part`. With zeros nothing is done with and all of it will be sent again.
+    pub fn complete(&mut self, lane: usize, whole: usize, part: usize, now: Instant) -> Wake {
+        let Some(lane) = self.lanes.get_mut(lane) else { return Wake::default() };
+        lane.under_way = 0;
+        for _ in 0..whole {
+            let Some(item) = lane.pop() else { break };
+            self.front_bytes -= item.bytes;
+            self.rows -= item.batch.len();
+            self.acknowledged.extend(item.record);
+        }
+        if let Some(item) = lane.items.front_mut() {
+            lane.rows -= part.saturating_sub(item.sent_rows);
+            item.sent_rows = item.sent_rows.max(part);
+        }
+        let all_lanes = self.pull_up(now) | self.move_lanes();
+        let feed = self.behind && self.front_bytes <= self.limits.front / 2;
+        let spool = (feed || self.spool_sleeps && !self.acknowledged.is_empty()) && self.wake_spool().spool;
+        Wake { lane: None, all_lanes, spool, idle: self.is_empty() }
+    }
+
+    /// Notes that `samples` of `rows` rows were kept by write relabelling, so that lanes wait for as many rows as fill a request.
+    pub fn note_kept(&mut self, samples: usize, rows: usize) {
+        if rows > 0 {
+            self.kept += KEPT_WEIGHT * (samples as f64 / rows as f64 - self.kept);
+            self.ready_rows = (self.max_samples as f64 / self.kept.max(MIN_KEPT)) as usize;
+        }
+    }
+
+    /// Everything that is in the queue now is due.
+    pub fn flush(&mut self) -> Wake {
+        self.flush_below = self.next_order; // what is in the back is due as soon as it comes to the front
+        Wake { all_lanes: true, ..Wake::default() }
+    }
+
+    /// Takes nothing more; everything is due, and nothing is held back.
+    pub fn close(&mut self) -> Wake {
+        self.closed = true;
+        let sources: Vec<u64> = self.held.keys().copied().collect();
+        for source in sources {
+            self.release(source);
+        }
+        Wake { all_lanes: true, spool: self.wake_spool().spool, lane: None, idle: self.is_empty() }
+    }
+
+    /// Changes the number of lanes as soon as no request is under way, so that no batch overtakes another of its source.
+    pub fn set_lanes(&mut self, lanes: usize) -> Wake {
+        self.moving = (lanes != self.lanes.len()).then_some(lanes.max(1));
+        Wake { all_lanes: self.move_lanes(), ..Wake::default() }
+    }
+
+    /// Gives up a change of lanes that could not begin; true if there was one.
+    pub fn cancel_move(&mut self) -> bool {
+        self.moving.take().is_some()
+    }
+
+    fn move_lanes(&mut self) -> bool {
+        let Some(lanes) = self.moving.filter(|_| self.lanes.iter().all(|lane| lane.under_way == 0)) else { return false };
+        let mut items: Vec<Item> = self.lanes.iter_mut().flat_map(|lane| lane.items.drain(..)).collect();
+        items.sort_unstable_by_key(|item| item.order);
+        self.lanes = (0..lanes).map(|_| Lane::default()).collect();
+        self.moving = None;
+        for item in items {
+            let lane = self.lane_of(item.batch.source);
+            self.lanes[lane].push(item, self.ready_rows);
+        }
+        true
+    }
+
+    /// Holds back what comes from `source` until [`Queue::release`]: while another node still sends earlier samples of its series.
+    pub fn hold(&mut self, source: u64) {
+        if !self.closed {
+            self.held.entry(source).or_default();
+        }
+    }
+
+    /// Lets go what was held back of `source`.
+    pub fn release(&mut self, source: u64) -> Wake {
+        let mut wake = Wake::default();
+        for item in self.held.remove(&source).unwrap_or_default() {
+            self.held_rows -= item.batch.len();
+            self.back_bytes -= item.bytes;
+            let woken = self.route(item);
+            wake = Wake { all_lanes: wake.all_lanes || woken.lane.is_some(), spool: wake.spool || woken.spool, ..wake };
+        }
+        wake
+    }
+
+    /// Whether the receiver has everything of `source`. While records are unread on disk the answer is no.
+    pub fn is_acknowledged(&self, source: u64) -> bool {
+        let waits = |items: &VecDeque<Item>| items.iter().any(|item| item.batch.source == source);
+        !self.behind && !waits(&self.lanes[self.lane_of(source)].items) && !waits(&self.back) && !self.held.get(&source).is_some_and(waits)
+    }
+
+    /// Whether nothing waits, in memory or on disk.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
+    }
+
+    /// Bytes of memory, rows in memory, rows held back.
+    pub fn usage(&self) -> (usize, usize, usize) {
+        (self.front_bytes + self.back_bytes, self.rows, self.held_rows)
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+}
+
+/// What a batch counts against the limits: its columns, and its series if nobody else holds them (pushed data; the layouts of scraped
+/// targets are the scraper's memory).
+fn cost(batch: &Batch) -> usize {
+    let columns = size_of::<f64>() * batch.len() * if batch.timestamps.is_some() { 2 } else { 1 };
+    let own = std::sync::Arc::strong_count(&batch.layout) == 1;
+    let series: usize = if own { batch.layout.chunks().iter().map(|chunk| chunk.heap_bytes()).sum() } else { 0 };
+    BATCH_OVERHEAD + columns + series
+}

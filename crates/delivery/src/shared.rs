@@ -1,0 +1,219 @@
+//! What the parts of an endpoint share: the queue under its lock, who is to be woken after a change, metrics and status.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use model::{Batch, ConsumeMetrics, Refused};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::metrics::EndpointMetrics;
+use crate::queue::{Queue, Wake};
+use crate::shards::sizing::Observed;
+use crate::status::{Failure, Occasionally, Status};
+
+/// Failures that last are logged this often.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Rejected requests are logged this often.
+const LOG_REJECTED_EVERY: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(crate) struct Shared {
+    pub name: Box<str>,
+    pub url: Box<str>,
+    pub metrics: EndpointMetrics,
+    queue: Mutex<Queue>,
+    /// One per possible shard.
+    lanes: Box<[Notify]>,
+    pub spool: Notify,
+    idle: Notify,
+    progress: Progress,
+    condition: Mutex<Condition>,
+}
+
+/// Counted since the last look at the number of shards.
+#[derive(Default)]
+struct Progress {
+    came: AtomicU64,
+    went: AtomicU64,
+    busy_micros: AtomicU64,
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Condition {
+    status: Status,
+    retry_log: Occasionally,
+    reject_log: Occasionally,
+}
+
+impl Shared {
+    pub fn new(name: Box<str>, url: Box<str>, metrics: EndpointMetrics, queue: Queue, max_lanes: usize) -> Self {
+        Self {
+            name,
+            url,
+            metrics,
+            queue: Mutex::new(queue),
+            lanes: (0..max_lanes).map(|_| Notify::new()).collect(),
+            spool: Notify::new(),
+            idle: Notify::new(),
+            progress: Progress::default(),
+            condition: Mutex::default(),
+        }
+    }
+
+    /// Looks at or changes the queue where nobody has to be woken.
+    pub fn with<T>(&self, look: impl FnOnce(&mut Queue) -> T) -> T {
+        look(&mut self.queue.lock())
+    }
+
+    /// Changes the queue and wakes whom it concerns.
+    pub fn change(&self, change: impl FnOnce(&mut Queue) -> Wake) {
+        let mut queue = self.queue.lock();
+        let wake = change(&mut queue);
+        let (bytes, rows, held) = queue.usage();
+        self.metrics.pending.set(rows as i64); // under the lock, so that the last change is the one that is seen
+        self.metrics.queue_bytes.set(bytes as i64);
+        self.metrics.held.set(held as i64);
+        drop(queue);
+        self.wake(&wake);
+    }
+
+    fn wake(&self, wake: &Wake) {
+        match wake.lane {
+            _ if wake.all_lanes => self.lanes.iter().for_each(Notify::notify_one),
+            Some(lane) => self.lanes[lane].notify_one(),
+            None => {}
+        }
+        if wake.spool {
+            self.spool.notify_one();
+        }
+        if wake.idle {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Waits until the shard of `lane` is woken.
+    pub async fn woken(&self, lane: usize) {
+        self.lanes[lane].notified().await;
+    }
+
+    /// Waits until nothing is in the queue.
+    pub async fn idle(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.idle.notified());
+            notified.as_mut().enable();
+            if self.with(|queue| queue.is_empty()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Notes that the receiver took `samples`, the latest at `latest`, after `busy`.
+    pub fn delivered(&self, samples: usize, latest: i64, busy: Duration) {
+        self.progress.went.fetch_add(samples as u64, Relaxed);
+        self.progress.busy_micros.fetch_add(busy.as_micros() as u64, Relaxed);
+        EndpointMetrics::raise(&self.metrics.highest_sent, latest);
+        let mut condition = self.condition.lock();
+        condition.status.delivered_at = Some(SystemTime::now());
+        if condition.status.retrying.take().is_some() && condition.retry_log.reset() {
+            info!(remote_name = &*self.name, url = &*self.url, "sending works again");
+        }
+    }
+
+    /// Notes that a request of `samples` failed and is sent again.
+    pub fn retrying(&self, samples: usize, attempt: u32, message: &str) {
+        self.progress.failed.store(true, Relaxed);
+        self.metrics.retried.inc_by(samples as u64);
+        let mut condition = self.condition.lock();
+        let at = condition.status.retrying.as_ref().map_or_else(SystemTime::now, |failure| failure.at);
+        condition.status.retrying = Some(Failure { at, message: message.into() });
+        if let Some(suppressed) = condition.retry_log.check(Instant::now(), LOG_EVERY) {
+            warn!(remote_name = &*self.name, url = &*self.url, error = message, attempt, suppressed, "sending failed, will send again");
+        }
+    }
+
+    /// Notes that the receiver will never take a request of `samples`, which are lost.
+    pub fn rejected(&self, samples: usize, message: &str) {
+        self.metrics.failed.inc_by(samples as u64);
+        let mut condition = self.condition.lock();
+        condition.status.rejected = Some(Failure::now(message));
+        if let Some(suppressed) = condition.reject_log.check(Instant::now(), LOG_REJECTED_EVERY) {
+            error!(
+                remote_name = &*self.name,
+                url = &*self.url,
+                error = message,
+                samples,
+                suppressed,
+                "the receiver rejected a request, its samples are lost"
+            );
+        }
+    }
+
+    /// What happened since the last call, for sizing.
+    pub fn observe(&self, max_samples: usize) -> Observed {
+        let (rows, lanes) = self.with(|queue| (queue.usage().1, queue.lanes()));
+        let waiting = rows as f64 + self.metrics.disk_samples.get() as f64;
+        Observed {
+            came: self.progress.came.swap(0, Relaxed) as f64,
+            went: self.progress.went.swap(0, Relaxed) as f64,
+            busy: Duration::from_micros(self.progress.busy_micros.swap(0, Relaxed)),
+            // A request under way and one that fills are no backlog.
+            backlog: (waiting - (2 * lanes * max_samples) as f64).max(0.0),
+            failed: self.progress.failed.swap(false, Relaxed),
+        }
+    }
+
+    /// How the endpoint is doing.
+    pub fn status(&self) -> Status {
+        let (shards, (queue_bytes, pending_samples, _)) = self.with(|queue| (queue.lanes(), queue.usage()));
+        let disk_samples = self.metrics.disk_samples.get().unsigned_abs();
+        let disk_bytes = self.metrics.disk_bytes.get().unsigned_abs();
+        Status { shards, pending_samples, queue_bytes, disk_samples, disk_bytes, ..self.condition.lock().status.clone() }
+    }
+}
+
+impl ConsumeMetrics for Shared {
+    fn consume(&self, batch: Batch) -> Result<(), Refused> {
+        let rows = batch.layout.len();
+        if batch.values.len() != rows || batch.timestamps.as_ref().is_some_and(|timestamps| timestamps.len() != rows) {
+            error!(
+                remote_name = &*self.name,
+                series = rows,
+                values = batch.values.len(),
+                "a batch whose columns don't fit its series is dropped"
+            );
+            return Ok(());
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let latest = batch.timestamps.as_ref().map_or(batch.timestamp, |all| all.iter().copied().max().unwrap_or(batch.timestamp));
+        let mut outcome = Ok(());
+        self.change(|queue| {
+            queue.enqueue(batch, Instant::now()).unwrap_or_else(|refused| {
+                outcome = Err(refused);
+                Wake::default()
+            })
+        });
+        match outcome {
+            Ok(()) => {
+                self.progress.came.fetch_add(rows as u64, Relaxed);
+                self.metrics.samples_in.inc_by(rows as u64);
+                EndpointMetrics::raise(&self.metrics.highest, latest);
+            }
+            Err(_) => {
+                self.metrics.enqueue_retries.inc();
+                self.metrics.refused.inc_by(rows as u64);
+            }
+        }
+        outcome
+    }
+
+    fn flush(&self) {
+        self.change(Queue::flush);
+    }
+}
