@@ -69,6 +69,8 @@ pub struct Report {
     pub duplicates: u64,
     /// The longest run of gaps of any target, in slots.
     pub longest_gap: u64,
+    /// The most gaps of any target.
+    pub most_gaps: u64,
     /// Scrapes that arrived in part.
     pub partial: u64,
     /// Filled per expected slot, 0 to 1; 1 without expected slots.
@@ -108,6 +110,7 @@ impl Report {
             unanswered: sum(|s| s.unanswered),
             duplicates,
             longest_gap: scores.iter().map(|s| s.longest_gap).max().unwrap_or(0),
+            most_gaps: scores.iter().map(|s| s.gaps).max().unwrap_or(0),
             partial: sum(|s| s.partial),
             completeness: if expected == 0 { 1.0 } else { filled as f64 / expected as f64 },
             duplication: if expected == 0 { 0.0 } else { duplicates as f64 / expected as f64 },

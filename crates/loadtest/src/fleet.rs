@@ -1,0 +1,241 @@
+//! A fleet of real collector processes on loopback: started, joined, stopped, killed and paused one by one, and asked over their HTTP API how
+//! they are. It knows the collector's command line and pages (those of Alloy), and nothing of what it is configured to do.
+
+mod node;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::process::{ProcessError, Stopped};
+pub use node::{Node, State};
+pub use status::{ActiveTarget, FetchError, Peer, metric_sum};
+
+/// How nodes are told to find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launch {
+    /// `run --cluster.enabled --cluster.join-addresses=…`
+    Run,
+    /// `join --peers …`
+    Join,
+}
+
+/// What a fleet is made of.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// The collector's binary.
+    pub binary: PathBuf,
+    /// How many nodes there are at the start.
+    pub nodes: usize,
+    /// The text of the configuration; the same for all nodes.
+    pub config: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// How further nodes are started; the first is always `run`.
+    pub launch: Launch,
+    /// Further arguments of every node.
+    pub arguments: Vec<String>,
+    /// Further environment of every node. `COLLECTOR_*` variables of this process are not handed on.
+    pub environment: Vec<(String, String)>,
+    /// How long a node may take until `/-/ready` answers 200.
+    pub ready_within: Duration,
+    /// How long a node may take from SIGTERM to its end.
+    pub stop_within: Duration,
+    /// Where configuration, logs and storage go; without it a temporary directory, removed with the fleet.
+    pub dir: Option<PathBuf>,
+}
+
+impl FleetOptions {
+    /// A fleet of three with the usual settings.
+    #[must_use]
+    pub fn new(binary: PathBuf, config: String) -> Self {
+        Self {
+            binary,
+            nodes: 3,
+            config,
+            cluster_name: "loadtest".to_owned(),
+            launch: Launch::Join,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            ready_within: Duration::from_secs(30),
+            // A leave has 25 s: hand over, flush, exit.
+            stop_within: Duration::from_secs(30),
+            dir: None,
+        }
+    }
+}
+
+/// Why a fleet did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A node did not start, get ready or end.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file, directory or port could not be had.
+    #[error("fleet: {what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// There is no such node.
+    #[error("fleet: there is no node {0}")]
+    Unknown(usize),
+    /// A start was lost with its task.
+    #[error("fleet: a start broke off: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A running fleet; dropping it kills all its processes.
+#[derive(Debug)]
+pub struct Fleet {
+    plan: Arc<Plan>,
+    nodes: Mutex<Vec<Arc<Node>>>,
+    started: AtomicUsize,
+    /// Removed last, after the nodes.
+    _temporary: Option<TempDir>,
+}
+
+/// What all nodes have in common.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) options: FleetOptions,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: PathBuf,
+}
+
+impl Fleet {
+    /// Starts the nodes and waits until all are ready: the first alone, the others at once as its peers.
+    ///
+    /// # Errors
+    /// A node that does not get ready, told with the end of its log.
+    pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
+        let wanted = options.nodes;
+        let (dir, temporary) = directory(options.dir.as_deref())?;
+        let config = dir.join("config.alloy");
+        std::fs::write(&config, &options.config).map_err(|source| system(format!("can't write {}", config.display()), source))?;
+        let plan = Arc::new(Plan { options, dir, config });
+        let fleet = Self { plan, nodes: Mutex::default(), started: AtomicUsize::new(0), _temporary: temporary };
+        if wanted > 0 {
+            fleet.join().await?;
+        }
+        let mut starts = JoinSet::new();
+        for _ in 1..wanted {
+            starts.spawn(fleet.add()?.start(fleet.addresses()));
+        }
+        while let Some(started) = starts.join_next().await {
+            started??;
+        }
+        Ok(fleet)
+    }
+
+    /// Starts one more node with all live ones as its peers, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub async fn join(&self) -> Result<Arc<Node>, FleetError> {
+        let peers = self.addresses();
+        let node = self.add()?;
+        Arc::clone(&node).start(peers).await?;
+        Ok(node)
+    }
+
+    /// Starts an ended node again: same name, port and storage.
+    ///
+    /// # Errors
+    /// There is no such node, or it does not get ready.
+    pub async fn restart(&self, index: usize) -> Result<(), FleetError> {
+        let node = self.node(index)?;
+        let peers = self.addresses().into_iter().filter(|a| *a != node.address()).collect();
+        node.start(peers).await
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// There is no such node, or it had to be killed.
+    pub async fn stop(&self, index: usize) -> Result<Stopped, FleetError> {
+        self.node(index)?.stop().await
+    }
+
+    /// Ends all nodes that run, at once; returns how each ended, with its name.
+    pub async fn stop_all(&self) -> Vec<(String, Result<Stopped, FleetError>)> {
+        let mut stops = JoinSet::new();
+        for node in self.nodes().into_iter().filter(|n| n.is_alive()) {
+            stops.spawn(async move { (node.name().to_owned(), node.stop().await) });
+        }
+        let mut stopped = stops.join_all().await;
+        stopped.sort_by(|a, b| a.0.cmp(&b.0));
+        stopped
+    }
+
+    /// A node by its place, counted from 0 in the order of their starts.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node(&self, index: usize) -> Result<Arc<Node>, FleetError> {
+        self.nodes.lock().get(index).cloned().ok_or(FleetError::Unknown(index))
+    }
+
+    /// All nodes, ended ones too.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.lock().clone()
+    }
+
+    /// Where configuration, logs and storage are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.plan.dir
+    }
+
+    /// Writes another configuration for all nodes; they read it when told to reload.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write_config(&self, text: &str) -> Result<(), FleetError> {
+        let config = &self.plan.config;
+        std::fs::write(config, text).map_err(|source| system(format!("can't write {}", config.display()), source))
+    }
+
+    /// `host:port` of the nodes that run.
+    fn addresses(&self) -> Vec<String> {
+        self.nodes.lock().iter().filter(|n| n.is_alive()).map(|n| n.address()).collect()
+    }
+
+    /// A new node that is not started yet; it counts as alive only then.
+    fn add(&self) -> Result<Arc<Node>, FleetError> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let node = Arc::new(Node::new(&self.plan, &format!("node-{number}"))?);
+        self.nodes.lock().push(Arc::clone(&node));
+        Ok(node)
+    }
+}
+
+impl Drop for Fleet {
+    /// Kills here, since others may hold on to a node.
+    fn drop(&mut self) {
+        self.nodes.lock().iter().for_each(|node| node.kill());
+    }
+}
+
+fn directory(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), FleetError> {
+    if let Some(dir) = wanted {
+        std::fs::create_dir_all(dir).map_err(|source| system(format!("can't make {}", dir.display()), source))?;
+        return Ok((dir.to_owned(), None));
+    }
+    let temporary = tempfile::Builder::new().prefix("fleet-").tempdir();
+    let temporary = temporary.map_err(|source| system("can't make a temporary directory".to_owned(), source))?;
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+pub(crate) fn system(what: String, source: std::io::Error) -> FleetError {
+    FleetError::System { what, source }
+}
