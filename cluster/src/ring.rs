@@ -28,11 +28,15 @@ impl Ring {
         I: IntoIterator,
         I::Item: Into<Name>,
     {
-        let mut members: Vec<Name> = members.into_iter().map(Into::into).collect();
+        Self::with_tokens(members.into_iter().map(Into::into).collect(), TOKENS)
+    }
+
+    /// The same with another number of tokens per member. All nodes of a fleet must agree on it.
+    pub(crate) fn with_tokens(mut members: Vec<Name>, count: u32) -> Self {
         members.sort_unstable();
         members.dedup();
         let mut tokens = HashRing::with_hasher(Identity);
-        tokens.batch_add(tokens_of(&members, token_hash));
+        tokens.batch_add(tokens_of(&members, count, token_hash));
         Self { hashes: members.iter().map(|name| xxh3_64(name.as_bytes())).collect(), members, tokens }
     }
 
@@ -73,10 +77,10 @@ impl Ring {
 
 /// The tokens of sorted members. Of tokens with equal hashes only that of the first name stays: the ring's binary search
 /// would find any of them.
-fn tokens_of(members: &[Name], hash: impl Fn(&str, u32) -> u64) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::with_capacity(members.len() * TOKENS as usize);
+fn tokens_of(members: &[Name], count: u32, hash: impl Fn(&str, u32) -> u64) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::with_capacity(members.len() * count as usize);
     for (member, name) in (0_u32..).zip(members) {
-        tokens.extend((0..TOKENS).map(|index| Token { hash: hash(name, index), member }));
+        tokens.extend((0..count).map(|index| Token { hash: hash(name, index), member }));
     }
     tokens.sort_unstable_by_key(|token| (token.hash, token.member));
     tokens.dedup_by_key(|token| token.hash);

@@ -177,7 +177,7 @@ impl Entry {
     fn take_back(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, from: PeerId) {
         let Hold::Granted(granted) = std::mem::take(&mut self.hold) else { return };
         self.last_ms = Some(granted.last_ms);
-        let Some(clock) = self.clock.filter(|_| cx.standing.synced && !cx.mutant(Mutant::DeclinedIsLost)) else { return };
+        let Some(clock) = self.clock.filter(|_| cx.standing.synced) else { return };
         let by = cx.name(from);
         let start = Start {
             domain: domain.clone(),

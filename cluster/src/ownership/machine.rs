@@ -251,7 +251,7 @@ impl Ownership {
             names.insert(self.settings.me.clone(), None);
         }
         if !names.keys().eq(self.placement.ring.members()) {
-            self.placement.ring = Ring::new(names.keys().cloned());
+            self.placement.ring = Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens);
         }
         self.placement.ids = names.into_values().collect();
         changed

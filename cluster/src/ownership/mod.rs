@@ -19,12 +19,12 @@ mod mutant;
 mod outbox;
 mod peers;
 mod report;
+#[cfg(test)]
+mod sim;
 mod view;
 
 pub use action::{Action, Counters, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped};
 pub use codec::DecodeError;
 pub use machine::Ownership;
 pub use message::{Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer};
-#[cfg(test)]
-pub(crate) use mutant::Mutant;
 pub use view::{KeySpec, Member, MemberState, Name, Now, Settings, View};

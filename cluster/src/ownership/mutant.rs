@@ -27,6 +27,4 @@ pub(crate) enum Mutant {
     ConsentOutlivesPeer,
     /// Messages to and from earlier incarnations count.
     AnyIncarnation,
-    /// A key that is declined is given up rather than taken back.
-    DeclinedIsLost,
 }

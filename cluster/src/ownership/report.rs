@@ -8,10 +8,9 @@ use super::view::Name;
 impl Ownership {
     /// Where each key stands that this node has discovered or holds, by domain and key.
     pub fn holders(&self) -> impl Iterator<Item = Holder> {
-        self.domains.values().flat_map(move |domain| {
-            let shown = domain.keys.iter().filter(|(_, entry)| entry.discovered() || !matches!(entry.hold, Hold::Idle));
-            shown.map(move |(key, entry)| self.holder(&domain.name, *key, entry))
-        })
+        let entries = self.domains.values().flat_map(|domain| domain.keys.iter().map(move |(key, entry)| (domain, *key, entry)));
+        let shown = entries.filter(|(_, _, entry)| entry.discovered() || !matches!(entry.hold, Hold::Idle));
+        shown.map(|(domain, key, entry)| self.holder(&domain.name, key, entry))
     }
 
     /// Where one key stands.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::ring::TOKENS;
+
 /// A node's or a domain's name, shared because it occurs in every message and action.
 pub type Name = Arc<str>;
 
@@ -79,6 +81,8 @@ pub struct Settings {
     pub answer_timeout_ms: u64,
     /// Milliseconds between two rounds that ask owners again whether they still know the keys that are left to them.
     pub audit_ms: u64,
+    /// Tokens per member of the ring; fewer only to build rings faster in simulations.
+    pub(crate) ring_tokens: u32,
 }
 
 impl Settings {
@@ -92,6 +96,7 @@ impl Settings {
             retry_ms: 200,
             answer_timeout_ms: 10_000,
             audit_ms: 60_000,
+            ring_tokens: TOKENS,
         }
     }
 }

@@ -1,0 +1,211 @@
+//! What happens to a fleet in a run: drawn from the seed, before the run begins.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// The kind of trouble a run is about. What the judge tolerates depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Joins, leaves, rolling restarts.
+    Planned,
+    /// The same, and nodes that see different keys, sooner or later.
+    Sets,
+    /// The same as planned, with one message in a hundred lost without a trace.
+    Lossy,
+    /// Nodes die without a word, some come back.
+    Crash,
+    /// A node stands still for seconds and goes on.
+    Stall,
+    /// The fleet is cut in two and healed.
+    Partition,
+}
+
+pub(super) const CLASSES: [Class; 6] = [Class::Planned, Class::Sets, Class::Lossy, Class::Crash, Class::Stall, Class::Partition];
+
+/// Something that is done to the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Op {
+    /// Start a node (again). It gets a new incarnation.
+    Start(usize),
+    /// Ask a node to leave.
+    Leave(usize),
+    /// A node leaves and starts again so many ms after it has gone.
+    Restart(usize, u64),
+    /// Kill a node.
+    Crash(usize),
+    /// Stop a node for so many ms.
+    Stall(usize, u64),
+    /// Cut the fleet: nodes with their bit set against the others.
+    Cut(u32),
+    Heal,
+    /// Break the stream from one node to another for so many ms; what is on it is lost.
+    Break(usize, usize, u64),
+    /// A node discovers a key, or loses sight of it.
+    Discover(usize, usize, bool),
+}
+
+/// A key of the run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyPlan {
+    pub(super) domain: usize,
+    pub(super) key: u64,
+    pub(super) interval_ms: u64,
+    /// Bit per node that never sees it on its own.
+    pub(super) hidden: u32,
+}
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) seed: u64,
+    pub(super) class: Class,
+    /// Nodes that ever exist.
+    pub(super) nodes: usize,
+    /// Offset of each node's clock in ms.
+    pub(super) skews: Vec<i64>,
+    pub(super) keys: Vec<KeyPlan>,
+    /// (ms since the start, what), sorted.
+    pub(super) ops: Vec<(u64, Op)>,
+    pub(super) end_ms: u64,
+}
+
+/// Until here the first nodes have come up.
+const WARM_MS: u64 = 18_000;
+/// After the last operation the fleet has so long to come to rest.
+const REST_MS: u64 = 30_000;
+
+impl Script {
+    /// The class of a seed's run.
+    pub(super) fn class_of(seed: u64) -> Class {
+        CLASSES[usize::try_from(seed % CLASSES.len() as u64).unwrap()]
+    }
+
+    /// The script of a seed.
+    pub(super) fn of(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let class = Self::class_of(seed);
+        let first = rng.random_range(2..=5);
+        let nodes = first + 3;
+        let mut script = Self {
+            seed,
+            class,
+            nodes,
+            skews: (0..nodes).map(|_| rng.random_range(-500..=500)).collect(),
+            keys: Vec::new(),
+            ops: (0..first).map(|node| (if node == 0 { 0 } else { rng.random_range(0..2_000) }, Op::Start(node))).collect(),
+            end_ms: 0,
+        };
+        script.draw_keys(&mut rng);
+        match class {
+            Class::Planned | Class::Lossy | Class::Sets => script.draw_changes(&mut rng, first, 3..=8),
+            Class::Crash => script.draw_crashes(&mut rng, first),
+            Class::Stall => script.draw_stalls(&mut rng, first),
+            Class::Partition => script.draw_partition(&mut rng, first),
+        }
+        if class == Class::Sets {
+            script.draw_discoveries(&mut rng);
+        }
+        script.draw_breaks(&mut rng);
+        script.ops.sort_by_key(|(at, _)| *at);
+        script.end_ms = script.ops.iter().map(|(at, _)| *at).max().unwrap() + REST_MS;
+        script
+    }
+
+    fn draw_keys(&mut self, rng: &mut StdRng) {
+        let domains = rng.random_range(1..=2);
+        for _ in 0..rng.random_range(8..=30) {
+            let hidden = match self.class {
+                // Somebody of the first two, which mostly stay, sees every key.
+                Class::Sets if rng.random_bool(0.5) => rng.random::<u32>() & !(1 << rng.random_range(0..2)),
+                _ => 0,
+            };
+            self.keys.push(KeyPlan {
+                domain: rng.random_range(0..domains),
+                key: rng.random(),
+                interval_ms: [3_000, 5_000, 10_000, 15_000][rng.random_range(0..4)],
+                hidden,
+            });
+        }
+    }
+
+    /// Joins, leaves and restarts, often while the one before is still under way. Returns when they end.
+    fn draw_changes(&mut self, rng: &mut StdRng, first: usize, count: std::ops::RangeInclusive<u32>) {
+        let mut at = WARM_MS;
+        let mut next = first;
+        let mut free: Vec<usize> = (0..first).collect();
+        for _ in 0..rng.random_range(count) {
+            at += if rng.random_bool(0.3) { rng.random_range(0..300) } else { rng.random_range(500..12_000) };
+            match rng.random_range(0..3) {
+                0 if next < self.nodes => {
+                    self.ops.push((at, Op::Start(next)));
+                    next += 1;
+                }
+                1 if free.len() > 2 && self.class != Class::Sets => {
+                    let node = free.swap_remove(rng.random_range(0..free.len()));
+                    self.ops.push((at, Op::Leave(node)));
+                }
+                // One of the first two always stays in view of every key.
+                _ if free.len() > 1 && self.class != Class::Sets => {
+                    let node = free.swap_remove(rng.random_range(0..free.len()));
+                    self.ops.push((at, Op::Restart(node, rng.random_range(0..5_000))));
+                }
+                _ if free.len() > 2 => {
+                    let node = free.swap_remove(rng.random_range(2..free.len()));
+                    self.ops.push((at, Op::Leave(node)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn draw_crashes(&mut self, rng: &mut StdRng, first: usize) {
+        self.draw_changes(rng, first, 0..=2);
+        let at = rng.random_range(WARM_MS..40_000);
+        let node = rng.random_range(0..first);
+        self.ops.push((at, Op::Crash(node)));
+        if rng.random_bool(0.5) {
+            self.ops.push((at + rng.random_range(200..15_000), Op::Start(node)));
+        }
+        if first > 3 && rng.random_bool(0.3) {
+            let other = (node + 1) % first;
+            self.ops.push((at + rng.random_range(0..3_000), Op::Crash(other)));
+        }
+    }
+
+    fn draw_stalls(&mut self, rng: &mut StdRng, first: usize) {
+        self.draw_changes(rng, first, 0..=2);
+        for _ in 0..rng.random_range(1..=2) {
+            let length = [2_000, 4_000, 8_000, 20_000][rng.random_range(0..4)] + rng.random_range(0..1_000);
+            self.ops.push((rng.random_range(WARM_MS..60_000), Op::Stall(rng.random_range(0..first), length)));
+        }
+    }
+
+    fn draw_partition(&mut self, rng: &mut StdRng, first: usize) {
+        let sides = rng.random_range(1..(1 << first) - 1);
+        let at = rng.random_range(WARM_MS..30_000);
+        self.ops.push((at, Op::Cut(sides)));
+        let heal = at + rng.random_range(1_000..30_000);
+        self.ops.push((heal, Op::Heal));
+        if rng.random_bool(0.4) {
+            self.ops.push((rng.random_range(at..heal + 5_000), Op::Start(first)));
+        }
+    }
+
+    /// Keys that come into view late, or go from one node's view while others keep it.
+    fn draw_discoveries(&mut self, rng: &mut StdRng) {
+        for _ in 0..rng.random_range(3..15) {
+            let node = rng.random_range(0..self.nodes);
+            let key = rng.random_range(0..self.keys.len());
+            let at = rng.random_range(WARM_MS..60_000);
+            self.ops.push((at, Op::Discover(node, key, rng.random_bool(0.6))));
+        }
+    }
+
+    fn draw_breaks(&mut self, rng: &mut StdRng) {
+        for _ in 0..rng.random_range(0..12) {
+            let (from, to) = (rng.random_range(0..self.nodes), rng.random_range(0..self.nodes));
+            let at = rng.random_range(0..60_000);
+            self.ops.push((at, Op::Break(from, to, rng.random_range(20..500))));
+        }
+    }
+}
