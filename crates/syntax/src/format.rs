@@ -33,5 +33,5 @@ pub fn format(file_name: &str, source: &str) -> Result<String, Diagnostics> {
 /// An expression's text for messages, without its comments.
 pub(crate) fn expression_text(expr: &Expr) -> String {
     let rows = weave::weave(Walker::expression_alone(expr), &[]);
-    align::align(rows)
+    align::align(rows).trim_end().to_owned()
 }

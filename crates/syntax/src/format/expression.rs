@@ -117,7 +117,7 @@ impl Walker<'_> {
     }
 
     fn field(&mut self, field: &ObjectField) {
-        let key = field.literal.as_ref().map_or_else(|| field.key.name.to_string(), |literal| string_text(literal));
+        let key = field.literal.as_ref().map_or_else(|| field.key.name.to_string(), |literal| key_text(literal));
         self.pieces.text(key, field.key.span.start, field.key.span.end);
         self.pieces.space(Space::Cell);
         self.pieces.glued("=");
@@ -202,4 +202,12 @@ fn literal_text(literal: &Literal) -> String {
 fn string_text(literal: &str) -> String {
     let portable = if literal.starts_with('\'') { portable_string(literal) } else { literal.to_owned() };
     portable.replace('\r', "")
+}
+
+/// A quoted key: in double quotes, unless something in it would then need escapes, which keys do not have.
+fn key_text(literal: &str) -> String {
+    match literal.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+        Some(inner) if !inner.contains(['"', '\\', '\n', '\r']) => format!("\"{inner}\""),
+        _ => string_text(literal),
+    }
 }

@@ -54,8 +54,12 @@ impl<'a> Walker<'a> {
 
     /// Whether the block takes several lines.
     fn block(&mut self, block: &Block) -> bool {
-        let name = block.name_span();
-        self.pieces.text(block.full_name(), name.start, name.end);
+        for (index, part) in block.name.iter().enumerate() {
+            if index > 0 {
+                self.pieces.glued(".");
+            }
+            self.pieces.text(&*part.name, part.span.start, part.span.end);
+        }
         if let Some(label) = &block.label {
             self.pieces.space(Space::Blank);
             self.pieces.text(format!("\"{}\"", label.name), label.span.start, label.span.end);

@@ -13,7 +13,7 @@ pub(super) fn weave(pieces: Vec<Piece>, comments: &[Comment]) -> Vec<Row> {
     for piece in pieces {
         let mut gap = Gap { space: piece.space, next_line: Some(piece.start.line), entered: false };
         let mut last = None;
-        while let Some(comment) = comments.next_if(|comment| comment.span.start.offset <= piece.start.offset) {
+        while let Some(comment) = comments.next_if(|comment| comment.span.start.offset < piece.start.offset) {
             weaver.before_comment(&mut gap, comment);
             weaver.comment(comment);
             last = Some(comment);

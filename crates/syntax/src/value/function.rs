@@ -53,6 +53,14 @@ pub enum CallError {
         /// How many there are.
         got: usize,
     },
+    /// Too few arguments for a function that takes any number above.
+    #[error("expected at least {expected} args, got {got}")]
+    ArityAtLeast {
+        /// How many there should be at least.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// The argument at `index` (from 0) does not fit.
     #[error("argument {}: {error}", index + 1)]
     Argument {
