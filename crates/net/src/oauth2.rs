@@ -92,6 +92,16 @@ impl TokenSource {
 
     async fn ask(&self, in_body: bool) -> Result<(StatusCode, Bytes), StepError> {
         let failed = |error: &dyn std::fmt::Display| StepError::new(Step::Credentials, format!("oauth2: {error}"));
+        let request = self.request(in_body)?;
+        // Boxed, as the client itself may ask for a token: the type would be infinite. That inner client has no oauth2 block.
+        let response = Box::pin(self.client.send(request)).await.map_err(|error| failed(&error))?;
+        let status = response.status();
+        let body = tokio::time::timeout(TIMEOUT, read_body(response, MAX_ANSWER)).await;
+        let body = body.map_err(|_| failed(&"the token answer did not end in time"))?.map_err(|error| failed(&error))?;
+        Ok((status, body))
+    }
+
+    fn request(&self, in_body: bool) -> Result<Request<Full<Bytes>>, StepError> {
         let secret = self.client_secret.secret()?;
         let mut form = Serializer::new(String::new());
         form.extend_pairs(&self.parameters);
@@ -103,13 +113,8 @@ impl TokenSource {
             let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
             request = request.header(header::AUTHORIZATION, basic(&encoded(&self.client_id), &encoded(secret.expose())));
         }
-        let request = request.body(Full::new(Bytes::from(form.finish()))).map_err(|error| failed(&error))?;
-        // Boxed, as the client itself may ask for a token: the type would be infinite. That inner client has no oauth2 block.
-        let response = Box::pin(self.client.send(request)).await.map_err(|error| failed(&error))?;
-        let status = response.status();
-        let body = tokio::time::timeout(TIMEOUT, read_body(response, MAX_ANSWER)).await;
-        let body = body.map_err(|_| failed(&"the token answer did not end in time"))?.map_err(|error| failed(&error))?;
-        Ok((status, body))
+        let request = request.body(Full::new(Bytes::from(form.finish())));
+        request.map_err(|error| StepError::new(Step::Credentials, format!("oauth2: {error}")))
     }
 }
 
