@@ -11,13 +11,13 @@ const LAYERS: &[Layer] = &[
     Layer { crates: &["syntax-derive"], uses: &[] },
     Layer { crates: &["proto", "model", "syntax"], uses: &["syntax-derive"] },
     Layer { crates: &["exposition"], uses: &["proto", "model"] },
-    Layer { crates: &["net", "cluster"], uses: &["proto", "model", "syntax"] },
+    Layer { crates: &["net", "cluster", "watch"], uses: &["proto", "model", "syntax"] },
     Layer { crates: &["scrape", "delivery", "loadtest"], uses: &["proto", "model", "syntax", "exposition", "net", "cluster"] },
     Layer { crates: &["component"], uses: &["proto", "model", "syntax"] },
     Layer { crates: &["runtime"], uses: &["component", "syntax"] },
     Layer {
         crates: &["discovery-components", "local-components", "prometheus-components"],
-        uses: &["proto", "model", "syntax", "exposition", "net", "cluster", "scrape", "delivery", "component"],
+        uses: &["proto", "model", "syntax", "exposition", "net", "cluster", "watch", "scrape", "delivery", "component"],
     },
 ];
 
