@@ -4,6 +4,7 @@
 
 pub mod alloy;
 pub mod clock;
+pub mod demo;
 pub mod fleet;
 pub mod judge;
 pub mod measure;

@@ -2,71 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that can't go on has failed
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+mod stand_in;
+
+use std::path::Path;
 use std::time::Duration;
 
 use loadtest::fleet::{Fleet, FleetError, FleetOptions, Launch, State};
 use loadtest::process::ProcessError;
-
-/// The command line of a stand-in, one argument a line; without it, the test `stand_in` does nothing.
-const ARGUMENTS: &str = "STAND_IN_ARGUMENTS";
-/// What the stand-in does instead of serving.
-const BEHAVIOUR: &str = "STAND_IN_BEHAVIOUR";
+use stand_in::{BEHAVIOUR, binary};
 
 /// Not a test when it is run among the others: the body of the stand-in's process.
 #[test]
 fn stand_in() {
-    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    println!("started with\n{arguments}");
-    let value = |flag: &str| arguments.lines().find_map(|l| l.strip_prefix(flag)?.strip_prefix('=')).unwrap().to_owned();
-    match std::env::var(BEHAVIOUR).as_deref() {
-        Ok("broken") => {
-            eprintln!("Error: config.alloy:1:1: this configuration is broken");
-            std::process::exit(1);
-        }
-        Ok("port taken once") if !Path::new("tried").exists() => {
-            std::fs::write("tried", value("--server.http.listen-addr")).unwrap();
-            eprintln!("can't listen: Address already in use (os error 98)");
-            std::process::exit(1);
-        }
-        _ => serve(&value("--server.http.listen-addr"), &value("--cluster.node-name")),
-    }
-}
-
-fn serve(address: &str, name: &str) {
-    let listener = TcpListener::bind(address).unwrap();
-    for stream in listener.incoming() {
-        let mut stream = stream.unwrap();
-        let mut request = [0; 4096];
-        let len = stream.read(&mut request).unwrap();
-        let path = String::from_utf8_lossy(&request[..len]).split(' ').nth(1).unwrap_or_default().to_owned();
-        let body = match path.as_str() {
-            "/-/ready" => "ready".to_owned(),
-            "/api/v0/web/peers" => format!(r#"[{{"name":"{name}","addr":"{address}","isSelf":true,"state":"participant"}}]"#),
-            "/metrics" => "up_total 7\n".to_owned(),
-            p if p.starts_with("/api/v1/targets") => {
-                format!(r#"{{"status":"success","data":{{"activeTargets":[{{"labels":{{"instance":"{path}"}},"health":"up"}}]}}}}"#)
-            }
-            _ => String::new(),
-        };
-        let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-    }
-}
-
-/// A script that runs this program's test `stand_in` with the arguments it was given.
-fn binary(dir: &Path) -> PathBuf {
-    let path = dir.join("collector");
-    let this = std::env::current_exe().unwrap();
-    let script = format!(
-        "#!/bin/sh\n{ARGUMENTS}=$(printf '%s\\n' \"$@\")\nexport {ARGUMENTS}\nexec '{}' --exact stand_in --nocapture\n",
-        this.display()
-    );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    stand_in::main();
 }
 
 fn options(dir: &Path, nodes: usize) -> FleetOptions {
@@ -95,7 +43,7 @@ async fn nodes_start_with_the_flags_of_a_fleet_and_answer() {
     assert_eq!(second.peers().await.unwrap()[0].name, "node-2");
     assert_eq!(second.targets().await.unwrap()[0].labels["instance"], "/api/v1/targets?state=active");
     assert_eq!(second.cluster_targets().await.unwrap()[0].labels["instance"], "/api/v1/targets?state=active&scope=cluster");
-    assert_eq!(second.metrics().await.unwrap(), "up_total 7\n");
+    assert_eq!(second.metrics().await.unwrap(), "prometheus_remote_storage_samples_total 0\n");
 }
 
 #[tokio::test]

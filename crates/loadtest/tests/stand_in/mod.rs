@@ -1,0 +1,239 @@
+//! A stand-in for the collector: the test program itself, started again by a script with the collector's flags. It serves the pages that a
+//! fleet reads and, where it is told to, scrapes for real: its nodes share the slots by creating files, which is exactly once by nature. So
+//! fleet and demo can be tested without the collector, and with flaws that a collector should not have.
+
+#![allow(dead_code)] // each test program uses a part
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use loadtest::clock::now_ms;
+use parking_lot::Mutex;
+use prost::Message as _;
+use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// The command line of a stand-in, one argument a line; without it, [`main`] does nothing.
+const ARGUMENTS: &str = "STAND_IN_ARGUMENTS";
+/// What the stand-in does: see [`main`].
+pub const BEHAVIOUR: &str = "STAND_IN_BEHAVIOUR";
+
+/// A script in `dir` that runs this program's test `stand_in` with the arguments it was given.
+pub fn binary(dir: &Path) -> PathBuf {
+    let path = dir.join("collector");
+    let this = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\n{ARGUMENTS}=$(printf '%s\\n' \"$@\")\nexport {ARGUMENTS}\nexec '{}' --exact stand_in --nocapture\n",
+        this.display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The body of the stand-in's process.
+pub fn main() {
+    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
+    println!("started with\n{arguments}");
+    let behaviour = std::env::var(BEHAVIOUR).unwrap_or_default();
+    let value = |flag: &str| arguments.lines().find_map(|l| l.strip_prefix(flag)?.strip_prefix('=')).unwrap().to_owned();
+    let address = value("--server.http.listen-addr");
+    match behaviour.as_str() {
+        "broken" => {
+            eprintln!("Error: config.alloy:1:1: this configuration is broken");
+            std::process::exit(1);
+        }
+        "port taken once" if !Path::new("tried").exists() => {
+            std::fs::write("tried", address).unwrap();
+            eprintln!("can't listen: Address already in use (os error 98)");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+    let node = Arc::new(Node {
+        name: value("--cluster.node-name"),
+        address,
+        scrapes: behaviour.starts_with("scrape"),
+        loses_on_leave: behaviour == "scrape, lose on leave",
+        doubles_on_join: behaviour == "scrape, double on join" && value("--cluster.node-name") == "node-4",
+        owned: Mutex::default(),
+        sent: AtomicUsize::new(0),
+        leaving: AtomicBool::new(false),
+    });
+    let config = PathBuf::from(arguments.lines().last().unwrap());
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(node.live(&config));
+    std::process::exit(0);
+}
+
+struct Node {
+    name: String,
+    address: String,
+    scrapes: bool,
+    loses_on_leave: bool,
+    doubles_on_join: bool,
+    /// When it last scraped a target.
+    owned: Mutex<HashMap<String, i64>>,
+    sent: AtomicUsize,
+    leaving: AtomicBool,
+}
+
+/// What the configuration says.
+struct Config {
+    claims: PathBuf,
+    sd_url: String,
+    write_url: String,
+    interval_ms: i64,
+}
+
+impl Config {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        let quoted = |line: &str| line.split('"').nth(1).unwrap().to_owned();
+        let mut urls = text.lines().filter(|l| l.contains("\"http://")).map(quoted);
+        let interval = text.lines().find(|l| l.contains("scrape_interval")).map(quoted).unwrap();
+        let claims = path.parent().unwrap().join("claims");
+        std::fs::create_dir_all(&claims).unwrap();
+        Self {
+            claims,
+            sd_url: urls.next().unwrap(),
+            write_url: urls.next().unwrap(),
+            interval_ms: interval.strip_suffix("ms").unwrap().parse().unwrap(),
+        }
+    }
+
+    /// Whether this process is the first to take a slot.
+    fn claim(&self, instance: &str, slot: i64) -> bool {
+        std::fs::File::create_new(self.claims.join(format!("{instance}-{slot}"))).is_ok()
+    }
+}
+
+type Http = Client<HttpConnector, Full<Bytes>>;
+
+async fn get(http: &Http, url: &str) -> Bytes {
+    let reply = http.get(url.parse().unwrap()).await.unwrap();
+    reply.into_body().collect().await.unwrap().to_bytes()
+}
+
+impl Node {
+    async fn live(self: Arc<Self>, config: &Path) {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+        let listener = TcpListener::bind(&self.address).await.unwrap();
+        tokio::spawn(Arc::clone(&self).serve(listener));
+        if !self.scrapes {
+            term.recv().await;
+            return;
+        }
+        let config = Arc::new(Config::read(config));
+        let http: Http = Client::builder(TokioExecutor::new()).build_http();
+        let groups: Vec<serde_json::Value> = serde_json::from_slice(&get(&http, &config.sd_url).await).unwrap();
+        let mut loops = tokio::task::JoinSet::new();
+        for group in groups {
+            let label = |name: &str| group["labels"][name].as_str().unwrap().to_owned();
+            let url = format!("http://{}{}", group["targets"][0].as_str().unwrap(), label("__metrics_path__"));
+            loops.spawn(Arc::clone(&self).scrape_loop(Arc::clone(&config), http.clone(), label("instance"), url));
+        }
+        term.recv().await;
+        self.leaving.store(true, Ordering::Relaxed);
+        while loops.join_next().await.is_some() {}
+    }
+
+    async fn scrape_loop(self: Arc<Self>, config: Arc<Config>, http: Http, instance: String, url: String) {
+        let mut slot = now_ms() / config.interval_ms + 1;
+        let mut double = self.doubles_on_join;
+        loop {
+            let at = slot * config.interval_ms;
+            while now_ms() < at {
+                tokio::time::sleep(Duration::from_millis((at - now_ms()).max(1) as u64)).await;
+            }
+            if self.leaving.load(Ordering::Relaxed) {
+                if self.loses_on_leave {
+                    config.claim(&instance, slot + 1);
+                }
+                return;
+            }
+            if config.claim(&instance, slot) {
+                wait_for(&config.claims, &instance, slot - 1).await;
+                self.scrape(&config, &http, &instance, &url, at).await;
+                if std::mem::take(&mut double) {
+                    self.scrape(&config, &http, &instance, &url, at + config.interval_ms / 4).await;
+                }
+                std::fs::write(config.claims.join(format!("{instance}-{slot}.done")), "").unwrap();
+            }
+            slot += 1;
+        }
+    }
+
+    async fn scrape(&self, config: &Config, http: &Http, instance: &str, url: &str, timestamp: i64) {
+        self.owned.lock().insert(instance.to_owned(), now_ms());
+        let text = get(http, url).await;
+        let text = std::str::from_utf8(&text).unwrap();
+        let lines = text.lines().filter(|l| !l.starts_with('#')).map(|l| l.split_once(' ').unwrap());
+        let label = |name: &str, value: &str| Label { name: name.into(), value: value.into() };
+        let series = |(metric, value): (&str, &str)| TimeSeries {
+            labels: vec![label("__name__", metric), label("instance", instance), label("job", "probe")],
+            samples: vec![Sample { value: value.parse().unwrap(), timestamp }],
+            ..TimeSeries::default()
+        };
+        let timeseries: Vec<TimeSeries> = std::iter::once(("up", "1")).chain(lines).map(series).collect();
+        self.sent.fetch_add(timeseries.len(), Ordering::Relaxed);
+        let body = snap::raw::Encoder::new().compress_vec(&WriteRequest { timeseries, metadata: vec![] }.encode_to_vec()).unwrap();
+        let request = http::Request::post(&config.write_url)
+            .header("content-encoding", "snappy")
+            .header("content-type", "application/x-protobuf")
+            .body(Full::from(body))
+            .unwrap();
+        let reply = http.request(request).await.unwrap();
+        assert_eq!(reply.status(), 204, "{:?}", reply.into_body().collect().await.unwrap().to_bytes());
+    }
+
+    async fn serve(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let len = stream.read(&mut request).await.unwrap_or(0);
+            let path = String::from_utf8_lossy(&request[..len]).split(' ').nth(1).unwrap_or_default().to_owned();
+            let body = self.page(&path);
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(reply.as_bytes()).await;
+        }
+    }
+
+    fn page(&self, path: &str) -> String {
+        let (name, address) = (&self.name, &self.address);
+        match path {
+            "/-/ready" => "ready".to_owned(),
+            "/api/v0/web/peers" => format!(r#"[{{"name":"{name}","addr":"{address}","isSelf":true,"state":"participant"}}]"#),
+            "/metrics" => format!("prometheus_remote_storage_samples_total {}\n", self.sent.load(Ordering::Relaxed)),
+            p if p.starts_with("/api/v1/targets") => {
+                let owned = self.owned.lock();
+                let lately = owned.iter().filter(|(_, at)| **at > now_ms() - 1000).map(|(i, _)| i.as_str());
+                let instances = if self.scrapes { lately.collect() } else { vec![path] };
+                let targets: Vec<_> =
+                    instances.iter().map(|i| serde_json::json!({ "labels": { "instance": i }, "health": "up" })).collect();
+                serde_json::json!({ "status": "success", "data": { "activeTargets": targets } }).to_string()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Waits until a slot that was taken is delivered, so that samples stay in order; not for ever, since its taker may have been killed.
+async fn wait_for(claims: &Path, instance: &str, slot: i64) {
+    let (taken, done) = (claims.join(format!("{instance}-{slot}")), claims.join(format!("{instance}-{slot}.done")));
+    for _ in 0..200 {
+        if !taken.exists() || done.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
