@@ -19,7 +19,7 @@ pub use component::{BuildError, Component, NoExports, RunError};
 pub use context::{Context, DebugReply, Event, Setup, Stop};
 pub use health::{Health, HealthCell, HealthState};
 pub use instance::{ErasedArguments, Instance, InstanceControl};
-pub use receiver::{Fanout, MetricsReceiver};
+pub use receiver::{Fanout, MetricsReceiver, is_receiver};
 pub use registration::{Host, Registration};
 pub use relabel::{RelabelRules, RuleBlock};
 pub use serve::{ComponentHttp, HttpReply, HttpRequest};

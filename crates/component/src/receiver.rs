@@ -102,6 +102,12 @@ impl ToValue for MetricsReceiver {
     }
 }
 
+/// Whether data goes to whoever exports this value, rather than to whoever refers to it: the direction in which a graph is drawn.
+#[must_use]
+pub fn is_receiver(value: &Value) -> bool {
+    value.downcast::<MetricsReceiver>().is_some()
+}
+
 /// Sends each batch to several receivers: `forward_to`. One receiver that refuses costs the others nothing.
 pub struct Fanout {
     receivers: Vec<MetricsReceiver>,
@@ -226,6 +232,7 @@ mod tests {
     fn a_receiver_passes_through_the_language_as_the_same_slot() {
         let receiver = MetricsReceiver::new("a");
         assert_eq!(MetricsReceiver::from_value(&receiver.to_value()).unwrap(), receiver);
+        assert!(is_receiver(&receiver.to_value()) && !is_receiver(&"text".to_value()));
         let error = MetricsReceiver::from_value(&"text".to_value()).unwrap_err().to_string();
         assert!(error.contains("MetricsReceiver"), "{error}");
     }
