@@ -1,0 +1,268 @@
+//! chitchat over the peers' streams: it spreads every member's record and heartbeat, so that news which a stream lost still
+//! arrives, and its failure detector gives a second opinion on silent members. Joins and changes don't wait for it; they are
+//! pushed over the streams. It is version 0.11.2, the last one that lets a transport of its own carry its messages.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chitchat::{
+    ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig, NodeState, Serializable,
+    spawn_chitchat,
+    transport::{Socket, Transport},
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
+use crate::{
+    metrics::Metrics,
+    transport::{frame::Kind, outbox::Outbox, wire::clean},
+};
+
+/// Heartbeats that must be missing, in means of their intervals; chitchat's default.
+const PHI: f64 = 8.0;
+
+/// Intervals that the failure detector averages over; chitchat's default.
+const SAMPLING_WINDOW: usize = 1000;
+
+/// Longer intervals are outages, not samples.
+const MAX_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Gossip that may wait to be read.
+pub(crate) const INBOX: usize = 256;
+
+/// What one name costs in gossip's digest beyond its bytes (length, generation, address, heartbeat, versions).
+const DIGEST_BYTES_PER_NODE: usize = 2 + 8 + 19 + 24;
+
+/// What the digest may take of a message of 65,507 bytes. This chitchat subtracts unchecked, so the digest must leave room;
+/// what is left carries changes.
+const MAX_DIGEST_BYTES: usize = 48 * 1024;
+
+/// Whether the digest has room for these names.
+pub(crate) fn has_room<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    names.map(|name| name.len().min(MAX_NAME_BYTES) + DIGEST_BYTES_PER_NODE).sum::<usize>() <= MAX_DIGEST_BYTES
+}
+
+/// The streams that messages for an advertised address can take.
+pub(crate) type Routes = Arc<Mutex<HashMap<SocketAddr, Outbox>>>;
+
+/// What gossip knows of a process.
+pub(crate) struct Seen {
+    pub(crate) identity: Identity,
+    pub(crate) heartbeat: u64,
+    pub(crate) live: bool,
+    /// Its record, once it has arrived completely.
+    pub(crate) record: Option<Record>,
+}
+
+type Inbox = Arc<tokio::sync::Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>>;
+
+/// A running gossip loop. Dropping it ends the loop.
+pub(crate) struct Gossip {
+    handle: ChitchatHandle,
+    parts: Parts,
+}
+
+/// What it takes to start the loop, and to start it again.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    cluster: Arc<str>,
+    interval: Duration,
+    wire: Wire,
+}
+
+impl Parts {
+    pub(crate) fn new(
+        cluster: Arc<str>,
+        interval: Duration,
+        routes: Routes,
+        inbox: mpsc::Receiver<(SocketAddr, Bytes)>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let wire = Wire { routes, inbox: Arc::new(tokio::sync::Mutex::new(inbox)), metrics };
+        Self { cluster, interval, wire }
+    }
+
+    /// Starts gossiping as the process of `record`.
+    pub(crate) async fn start(&self, record: &Record) -> anyhow::Result<Gossip> {
+        let identity = &record.identity;
+        let config = ChitchatConfig {
+            chitchat_id: ChitchatId::new(identity.name.clone(), identity.generation, identity.addr),
+            cluster_id: self.cluster.to_string(),
+            gossip_interval: self.interval,
+            listen_addr: identity.addr,
+            // Peers are given by address once a stream to them is open.
+            seed_nodes: Vec::new(),
+            failure_detector_config: FailureDetectorConfig {
+                phi_threshold: PHI,
+                sampling_window_size: SAMPLING_WINDOW,
+                max_interval: MAX_INTERVAL,
+                initial_interval: self.interval * 2,
+                dead_node_grace_period: MEMORY,
+            },
+            marked_for_deletion_grace_period: MEMORY,
+            catchup_callback: None,
+            extra_liveness_predicate: None,
+        };
+        let handle = spawn_chitchat(config, key_values(record), &self.wire).await?;
+        Ok(Gossip { handle, parts: self.clone() })
+    }
+}
+
+impl Gossip {
+    /// Spreads the own record from now on. If the loop has ended (a peer's message can make this chitchat panic), a new one
+    /// takes over where it was.
+    pub(crate) async fn publish(&mut self, record: &Record) -> anyhow::Result<()> {
+        if self.has_ended() {
+            self.restart(record).await?;
+        }
+        let values = key_values(record);
+        self.handle
+            .with_chitchat(|chitchat| {
+                for (key, value) in &values {
+                    chitchat.self_node_state().set(key, value);
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    /// Whether the loop has stopped.
+    pub(crate) fn has_ended(&self) -> bool {
+        use futures_util::FutureExt;
+        self.handle.termination_watcher().now_or_never().is_some()
+    }
+
+    async fn restart(&mut self, record: &Record) -> anyhow::Result<()> {
+        let (version, heartbeat) = self
+            .handle
+            .with_chitchat(|chitchat| {
+                let state = chitchat.self_node_state();
+                (state.max_version(), state.heartbeat())
+            })
+            .await;
+        let fresh = self.parts.start(record).await?;
+        fresh
+            .handle
+            .with_chitchat(|chitchat| {
+                // Peers ignore versions and heartbeats that they have seen.
+                let state = chitchat.self_node_state();
+                state.set_max_version(version + 1);
+                state.try_set_heartbeat(heartbeat);
+                state.set("restarted", version);
+            })
+            .await;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Exchanges a round with the member at `addr` as soon as possible.
+    pub(crate) fn talk_to(&self, addr: SocketAddr) {
+        if let Err(error) = self.handle.gossip(addr) {
+            tracing::debug!(%error, %addr, "the gossip loop takes no commands");
+        }
+    }
+
+    /// All processes that gossip knows, without the own.
+    pub(crate) async fn seen(&self) -> Vec<Seen> {
+        let chitchat = self.handle.chitchat();
+        let chitchat = chitchat.lock().await;
+        let live: std::collections::HashSet<_> = chitchat.live_nodes().collect();
+        let me = chitchat.self_chitchat_id();
+        let others = chitchat.node_states().iter().filter(|(id, _)| *id != me);
+        others.map(|(id, state)| seen(id, state, live.contains(id))).collect()
+    }
+}
+
+impl Drop for Gossip {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+fn seen(id: &ChitchatId, state: &NodeState, live: bool) -> Seen {
+    let identity = Identity { name: id.node_id.clone(), generation: id.generation_id, addr: id.gossip_advertise_addr };
+    let record = record(identity.clone(), state);
+    Seen { identity, heartbeat: state.heartbeat().into(), live, record }
+}
+
+fn key_values(record: &Record) -> Vec<(String, String)> {
+    // The counter comes last: gossip spreads values in the order in which they were set.
+    [
+        ("state", record.state.as_str().to_owned()),
+        ("phase", record.phase.number().to_string()),
+        ("ready", record.ready.to_string()),
+        ("left", record.left.to_string()),
+        ("version", record.version.clone()),
+        ("config_hash", record.config_hash.clone()),
+        ("counter", record.counter.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+fn record(identity: Identity, state: &NodeState) -> Option<Record> {
+    if identity.name.is_empty() || identity.name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let named = state.get("state")?;
+    Some(Record {
+        identity,
+        state: State::ALL.into_iter().find(|state| state.as_str() == named)?,
+        phase: Phase::from_number(state.get("phase")?.parse().ok()?)?,
+        ready: state.get("ready")? == "true",
+        left: state.get("left")? == "true",
+        counter: state.get("counter")?.parse().ok()?,
+        version: clean(state.get("version")?),
+        config_hash: clean(state.get("config_hash")?),
+    })
+}
+
+/// chitchat's transport: sending means queueing, which never waits; receiving skips what makes no sense, since an error would
+/// end the loop.
+#[derive(Clone)]
+struct Wire {
+    routes: Routes,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl Transport for Wire {
+    async fn open(&self, _listen_addr: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Socket for Wire {
+    async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        let route = self.routes.lock().get(&to).cloned();
+        match route {
+            Some(outbox) => {
+                outbox.push(Kind::Gossip, message.serialize_to_vec().into());
+            }
+            None => self.metrics.tx_failed.inc(),
+        }
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        let mut inbox = self.inbox.lock().await;
+        loop {
+            let Some((from, payload)) = inbox.recv().await else {
+                // The node is gone; its drop ends this loop.
+                return std::future::pending().await;
+            };
+            let mut bytes = &payload[..];
+            match ChitchatMessage::deserialize(&mut bytes) {
+                Ok(message) if bytes.is_empty() => return Ok((from, message)),
+                _ => {
+                    self.metrics.gossip_event("unknown_message");
+                    tracing::debug!(%from, "a message of gossip makes no sense");
+                }
+            }
+        }
+    }
+}

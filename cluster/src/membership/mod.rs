@@ -1,0 +1,9 @@
+//! Who is in the fleet: what members say of themselves, the table that merges it with what is seen of them, and gossip
+//! (chitchat) as the anti-entropy below both. Opening streams, joining and owning are other modules' work.
+
+pub(crate) mod gossip;
+mod member;
+pub(crate) mod table;
+
+pub use member::{Identity, MAX_NAME_BYTES, State};
+pub(crate) use member::{Phase, Record};

@@ -1,0 +1,161 @@
+//! Who is let in. A process that is known is; a newcomer is checked first: that it can be reached where it says, since all
+//! answers go there, and that no other live process has its name. The check dials both addresses while the newcomer's handshake
+//! waits; a refusal says what was found.
+
+use std::time::Duration;
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::driver::{Driver, Report};
+use crate::{
+    membership::{Identity, Record, gossip, table::Presence},
+    transport::{
+        DialError, Local, Reason,
+        frame::Kind,
+        handshake::PeerHello,
+        link::connect,
+        wire::{Intent, MAX_RECORDS, Member, Members, Reject},
+    },
+};
+
+/// Longest check of a newcomer; its handshake waits 5 s.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+type Verdict = oneshot::Sender<Result<Members, Reject>>;
+
+/// A newcomer and what was found out about it.
+pub(crate) struct Checked {
+    hello: PeerHello,
+    verdict: Verdict,
+    /// The older process of its name, and whether it is alive.
+    namesake: Option<(Identity, bool)>,
+    /// Who answers at the newcomer's address.
+    dialled_back: Result<Identity, String>,
+}
+
+impl Driver {
+    pub(super) fn admit(&mut self, hello: PeerHello, verdict: Verdict) {
+        let me = self.local.identity();
+        let peer = &hello.peer.identity;
+        if hello.intent == Intent::Check || *peer == me {
+            return answer(verdict, Ok(self.introduction(&me)));
+        }
+        if peer.name == me.name {
+            let detail = format!("the node name \"{}\" belongs to the live process at {}", me.name, me.addr);
+            self.local.metrics.gossip_event("node_conflict");
+            return answer(verdict, Err(Reject { generation: me.generation, ..Reason::Conflict.reject(detail) }));
+        }
+        let namesake = match self.table.get(&peer.name) {
+            Some((known, Presence::Alive | Presence::Lost)) if known.identity == *peer => return self.let_in(hello, verdict),
+            // It said goodbye under this generation; what it says now must be newer than that.
+            Some((known, Presence::Left)) if known.identity == *peer => {
+                let generation = known.identity.generation;
+                let reject = Reason::Generation.reject("this process has said goodbye");
+                return answer(verdict, Err(Reject { generation, ..reject }));
+            }
+            Some((known, Presence::Alive | Presence::Lost)) => Some(known.identity.clone()),
+            Some((_, Presence::Left)) => None,
+            None if !gossip::has_room(self.table.remembered_names().chain([&*peer.name])) => {
+                let detail = "gossip has no room for another member of this name's length";
+                return answer(verdict, Err(Reason::Full.reject(detail)));
+            }
+            None => None,
+        };
+        self.check(hello, verdict, namesake);
+    }
+
+    fn check(&self, hello: PeerHello, verdict: Verdict, namesake: Option<Identity>) {
+        let (local, connector, reports) = (self.local.clone(), self.connector.clone(), self.reports.clone());
+        tokio::spawn(async move {
+            let peer = hello.peer.identity.clone();
+            let ask = async |addr| timeout(CHECK_TIMEOUT, connect(&*connector, &local, addr, Intent::Check)).await;
+            let dial_back = async {
+                match ask(peer.addr).await {
+                    Ok(Ok(session)) => Ok(session.peer.identity),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+                }
+            };
+            let look = async {
+                let old = namesake.clone().filter(|old| old.addr != peer.addr)?;
+                let alive = ask(old.addr).await.is_ok_and(|found| found.is_ok_and(|session| session.peer.identity == old));
+                Some((old, alive))
+            };
+            let (dialled_back, namesake) = tokio::join!(dial_back, look);
+            // The node may have shut down meanwhile.
+            drop(reports.send(Report::Checked(Checked { hello, verdict, namesake, dialled_back })));
+        });
+    }
+
+    pub(super) fn checked(&mut self, checked: Checked) {
+        let Checked { hello, verdict, namesake, dialled_back } = checked;
+        let peer = hello.peer.identity.clone();
+        if let Some((old, true)) = namesake {
+            self.local.metrics.gossip_event("node_conflict");
+            let detail = format!("the node name \"{}\" belongs to the live process at {}", old.name, old.addr);
+            let reject = Reject { generation: old.generation, ..Reason::Conflict.reject(detail) };
+            return answer(verdict, Err(reject));
+        }
+        let found = match dialled_back {
+            Ok(found) if found == peer => Ok(()),
+            Ok(found) if found.name == peer.name && found.addr == peer.addr => {
+                // The newcomer has started anew meanwhile, or answers under the generation that it is about to leave.
+                return answer(verdict, Err(Reason::Unavailable.reject("the process has changed meanwhile; try again")));
+            }
+            Ok(found) => Err(format!("the advertised address {} leads to the node \"{}\" at {}", peer.addr, found.name, found.addr)),
+            Err(error) => Err(format!("this peer can't reach the advertised address {}: {error}", peer.addr)),
+        };
+        if let Err(detail) = found {
+            return answer(verdict, Err(Reason::Advertise.reject(detail)));
+        }
+        match self.table.get(&peer.name) {
+            Some((known, _)) if known.identity.generation > peer.generation => {
+                let generation = known.identity.generation;
+                let reject = Reason::Generation.reject("a later process of this name is remembered");
+                answer(verdict, Err(Reject { generation, ..reject }));
+            }
+            _ => self.let_in(hello, verdict),
+        }
+    }
+
+    fn let_in(&mut self, hello: PeerHello, verdict: Verdict) {
+        let peer = hello.peer.identity.clone();
+        let known = matches!(self.table.get(&peer.name), Some((known, Presence::Alive)) if known.identity == peer);
+        let newcomer = Member::from(&hello.peer);
+        let members = self.introduction(&peer);
+        self.table.met(hello.peer, tokio::time::Instant::now());
+        answer(verdict, Ok(members));
+        if !known {
+            // All others hear of it at once.
+            let news = self.news(vec![newcomer], Vec::new());
+            self.links.broadcast(Kind::Members, &news);
+            self.local.metrics.broadcast("node_join");
+        }
+    }
+
+    /// This node's record and those of the members that it holds for alive, for `whom`.
+    fn introduction(&self, whom: &Identity) -> Members {
+        let others = self.table.alive().filter(|record| record.identity.name != whom.name);
+        Members {
+            sender: Some(Member::from(&self.local.record())),
+            others: others.take(MAX_RECORDS).map(Member::from).collect(),
+            refused: Vec::new(),
+            lamport: self.state.lamport,
+        }
+    }
+}
+
+/// A handshake that has given up needs no verdict.
+fn answer(verdict: Verdict, result: Result<Members, Reject>) {
+    drop(verdict.send(result));
+}
+
+/// Asks the member at an address who it is and whom it knows.
+pub(super) async fn ask_members(
+    connector: &dyn crate::transport::Connector,
+    local: &Local,
+    addr: std::net::SocketAddr,
+) -> Result<(Record, Members), DialError> {
+    let session = connect(connector, local, addr, Intent::Join).await?;
+    Ok((session.peer, session.members))
+}

@@ -1,0 +1,393 @@
+//! The node's actor: one task that owns the table of members, the search for the fleet, the streams and the ownership machine,
+//! and feeds each with what happens. Everything that waits (dialling, resolving, checking newcomers) runs in tasks of its own
+//! and reports back, so that no peer holds up another.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use prost::Message;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Peer,
+    admit::Checked,
+    claims::Port,
+    config::Config,
+    events::JoinEvent,
+    join::Join,
+    leave::Leaving,
+    links::Links,
+    owner::{Effects, Owner},
+};
+use crate::{
+    membership::{
+        Identity, Record,
+        gossip::{Gossip, Parts},
+        table::Table,
+    },
+    ownership::{Holder, Name},
+    resolve::{ResolveError, Resolver},
+    transport::{
+        Connector, DialError, Event, Local, Step,
+        frame::Kind,
+        wire::{Member, Members, Process},
+    },
+};
+
+/// Pause between two looks at the time.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Ticks between two updates of gauges that nothing else triggers.
+const TICKS_PER_REPORT: u64 = 10;
+
+/// Commands that are taken in one go, so that what components hand over reaches the machine in batches.
+const COMMAND_BATCH: usize = 1024;
+
+/// What components and the product ask of the node.
+pub(crate) enum Command {
+    /// A component claims a domain.
+    Register { domain: Name, number: u64, port: Arc<Port> },
+    /// It has set its keys.
+    SetKeys { domain: Name, number: u64 },
+    /// It is gone.
+    Release { domain: Name, number: u64 },
+    /// It has answered a handover.
+    Stopped { domain: Name, key: u64, number: u64, state: Option<Bytes> },
+    /// The node may own keys.
+    Participate,
+    /// The hash of the configuration, for peers to compare.
+    ConfigHash(String),
+    /// Where each key stands.
+    Holders(oneshot::Sender<Vec<Holder>>),
+    /// Hand over everything and go.
+    Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+}
+
+/// What the node's own tasks report.
+pub(crate) enum Report {
+    /// A join address was resolved.
+    Resolved { index: usize, result: Result<Vec<SocketAddr>, ResolveError> },
+    /// A join address was dialled.
+    Dialled { addr: SocketAddr, result: Result<(Record, Members), DialError> },
+    /// A newcomer was checked.
+    Checked(Checked),
+    /// A member was asked for its list, to synchronise.
+    Synced(Result<(Record, Members), DialError>),
+}
+
+/// Whether the node's view may be acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Yes.
+    Done,
+    /// Not before an exchange with a member, to be begun at this time.
+    Needed(Instant),
+    /// The exchange is under way.
+    Running,
+}
+
+/// All parts that the driver is made of.
+pub(crate) struct Driver {
+    pub(super) config: Arc<Config>,
+    pub(super) local: Local,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) resolver: Resolver,
+    pub(super) table: Table,
+    pub(super) join: Join,
+    pub(super) links: Links,
+    pub(super) owner: Owner,
+    pub(super) gossip_parts: Parts,
+    pub(super) gossip: Option<Gossip>,
+    pub(super) narration: broadcast::Sender<JoinEvent>,
+    pub(super) peers: Arc<ArcSwap<Vec<Peer>>>,
+    pub(super) closing: watch::Sender<bool>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) clock: super::Clock,
+    pub(super) state: Progress,
+}
+
+/// What the driver remembers between two inputs.
+pub(crate) struct Progress {
+    pub(super) started: Instant,
+    pub(super) wants_to_participate: bool,
+    /// Another process has this node's name.
+    pub(super) conflict: bool,
+    pub(super) ready: bool,
+    pub(super) sync: Sync,
+    pub(super) lamport: u64,
+    /// The own record has changed and was not pushed.
+    pub(super) unpublished: bool,
+    /// Something that the view or the list of peers shows has changed.
+    pub(super) dirty: bool,
+    pub(super) next_round: Instant,
+    pub(super) resolving: usize,
+    pub(super) dialling: usize,
+    pub(super) next_gossip: Instant,
+    /// What was last said of a peer or join address that failed.
+    pub(super) failures: HashMap<String, (Step, String)>,
+    pub(super) admitted: bool,
+    pub(super) warned_of_size: bool,
+    pub(super) clock_off: bool,
+    pub(super) leaving: Option<Leaving>,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            wants_to_participate: false,
+            conflict: false,
+            ready: false,
+            sync: Sync::Done,
+            lamport: 0,
+            unpublished: true,
+            dirty: true,
+            next_round: now,
+            resolving: 0,
+            dialling: 0,
+            next_gossip: now,
+            failures: HashMap::new(),
+            admitted: false,
+            warned_of_size: false,
+            clock_off: false,
+            leaving: None,
+        }
+    }
+}
+
+/// Where inputs come from.
+pub(crate) struct Inputs {
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+}
+
+impl Driver {
+    /// Runs the node until it has left.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        self.start_gossip().await;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = 0u64;
+        let mut commands = Vec::with_capacity(COMMAND_BATCH);
+        while !self.has_left() {
+            tokio::select! {
+                Some(event) = inputs.events.recv() => {
+                    self.note_time();
+                    self.event(event);
+                }
+                _ = inputs.commands.recv_many(&mut commands, COMMAND_BATCH) => {
+                    self.note_time();
+                    for command in commands.drain(..) {
+                        self.command(command);
+                    }
+                    let effects = self.owner.flush();
+                    self.carry_out(effects);
+                }
+                Some(report) = inputs.reports.recv() => {
+                    self.note_time();
+                    self.report(report);
+                }
+                _ = ticks.tick() => {
+                    self.note_time();
+                    count += 1;
+                    self.tick(count.is_multiple_of(TICKS_PER_REPORT)).await;
+                }
+            }
+            self.settle().await;
+        }
+        self.farewell();
+    }
+
+    /// Before anything is judged by the time, so that a pause of this process is not held against its peers.
+    fn note_time(&mut self) {
+        let now = Instant::now();
+        for (identity, at) in self.local.pulses.take() {
+            self.table.beat(&identity, at);
+        }
+        self.table.tick(now);
+    }
+
+    pub(super) async fn start_gossip(&mut self) {
+        match self.gossip_parts.start(&self.local.record()).await {
+            Ok(gossip) => self.gossip = Some(gossip),
+            Err(error) => tracing::error!(%error, "gossip could not be started; members are told by their streams alone"),
+        }
+    }
+
+    async fn tick(&mut self, report: bool) {
+        let effects = self.owner.tick();
+        self.carry_out(effects);
+        let now = Instant::now();
+        if self.state.next_gossip <= now {
+            self.state.next_gossip = now + self.config.gossip_interval;
+            self.read_gossip(now).await;
+        }
+        if report {
+            self.report_metrics();
+        }
+    }
+
+    async fn read_gossip(&mut self, now: Instant) {
+        let Some(gossip) = &mut self.gossip else { return };
+        if gossip.has_ended() {
+            tracing::error!("the gossip loop ended on a message that it could not take; it is started again");
+            self.state.unpublished = true;
+        }
+        for seen in gossip.seen().await {
+            // Gossip repeats what dead processes once said: only live ones are taken from it.
+            if let Some(record) = seen.record.filter(|_| seen.live) {
+                self.state.lamport = self.state.lamport.max(record.counter);
+                self.table.told(record, now);
+            }
+            self.table.gossiped(&seen.identity, seen.heartbeat, seen.live, now);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Admit { hello, verdict } => self.admit(hello, verdict),
+            Event::LinkUp { addr, session, peer, members } => self.link_up(addr, session, peer, members),
+            Event::LinkDown { addr, session, error } => self.link_down(addr, session, &error),
+            Event::InboundUp { peer } => self.table.met(peer, now),
+            Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
+            Event::Members { from, members } => self.members(&from, members),
+            Event::Ownership { from, message } => {
+                let effects = self.owner.receive(&from.name, &message);
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let effects = match command {
+            Command::Register { domain, number, port } => self.owner.register(domain, number, port),
+            Command::SetKeys { domain, number } => self.owner.keys_changed(&domain, number),
+            Command::Release { domain, number } => self.owner.release(&domain, number),
+            Command::Stopped { domain, key, number, state } => {
+                self.owner.stopped(domain, key, number, state);
+                Effects::default()
+            }
+            Command::Participate => {
+                self.state.wants_to_participate = true;
+                Effects::default()
+            }
+            Command::ConfigHash(hash) => {
+                self.change_record(|record| record.config_hash = hash);
+                Effects::default()
+            }
+            Command::Holders(answer) => {
+                // Whoever asked may have gone.
+                drop(answer.send(self.owner.holders()));
+                Effects::default()
+            }
+            Command::Leave { deadline, done } => {
+                self.begin_to_leave(deadline, done);
+                Effects::default()
+            }
+        };
+        self.carry_out(effects);
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Resolved { index, result } => self.resolved(index, result),
+            Report::Dialled { addr, result } => self.dialled(addr, result),
+            Report::Checked(checked) => self.checked(checked),
+            Report::Synced(result) => self.synced(result),
+        }
+    }
+
+    fn link_up(&mut self, addr: SocketAddr, session: u64, peer: Record, members: Members) {
+        let now = Instant::now();
+        let found = peer.identity.clone();
+        let Some(meant) = self.links.up(addr, session, &found) else { return };
+        if meant != found {
+            // Whoever was meant is gone: another process answers at its address.
+            self.table.unlinked(&meant, true, now);
+        }
+        self.state.failures.remove(&addr.to_string());
+        self.table.met(peer, now);
+        self.table.linked(&found);
+        self.merge(members);
+        if let Some(gossip) = &self.gossip {
+            gossip.talk_to(addr);
+        }
+        self.links.send(&found.name, Kind::Members, self.news(Vec::new(), Vec::new()));
+        let effects = self.owner.connected(&found.name);
+        self.carry_out(effects);
+        self.state.dirty = true;
+    }
+
+    fn link_down(&mut self, addr: SocketAddr, session: u64, error: &DialError) {
+        let now = Instant::now();
+        let Some((identity, was_up)) = self.links.down(addr, session, now) else { return };
+        self.state.dirty = true;
+        self.heed_rejection(error);
+        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network.
+        let refused = error.nobody_there() || (error.unreachable() && self.table.alive().count() > 1);
+        tracing::debug!(peer = ?identity, %error, refused, "the stream to a peer is down");
+        if self.table.unlinked(&identity, refused, now) {
+            let news = self.news(Vec::new(), vec![Process::from(&identity)]);
+            self.links.broadcast(Kind::Members, &news);
+        }
+        if !refused && !was_up {
+            self.narrate_failure(&identity.addr.to_string(), error);
+        }
+    }
+
+    fn members(&mut self, from: &Identity, members: Members) {
+        let now = Instant::now();
+        let sender = members.sender.as_ref().and_then(Member::record);
+        if sender.is_none_or(|sender| sender.identity != *from) {
+            // A process speaks for itself; one that has just started anew will say so on a new stream.
+            return;
+        }
+        for process in members.refused.iter().filter_map(Process::identity) {
+            self.table.reported(&from.name, &process, now);
+        }
+        self.merge(members);
+    }
+
+    /// Takes over what a member says of itself and of others.
+    pub(super) fn merge(&mut self, members: Members) {
+        let now = Instant::now();
+        self.state.lamport = self.state.lamport.max(members.lamport);
+        if let Some(sender) = members.sender.as_ref().and_then(Member::record) {
+            self.local.metrics.gossip_event("state_change_message");
+            self.table.met(sender, now);
+        }
+        for record in members.others.iter().filter_map(Member::record) {
+            self.state.lamport = self.state.lamport.max(record.counter);
+            self.table.told(record, now);
+        }
+    }
+
+    /// A message with the own record and whatever else there is to say.
+    pub(super) fn news(&self, others: Vec<Member>, refused: Vec<Process>) -> Bytes {
+        let sender = Some(Member::from(&self.local.record()));
+        Members { sender, others, refused, lamport: self.state.lamport }.encode_to_vec().into()
+    }
+
+    /// Sends the machine's messages and heeds what it says about this node. A peer without a stream gets nothing: the machine
+    /// says it again.
+    pub(super) fn carry_out(&mut self, effects: Effects) {
+        for (to, message) in effects.sends {
+            if !self.links.send(&to, Kind::Ownership, message) {
+                tracing::debug!(peer = %to, "an ownership message found no stream");
+            }
+        }
+        if effects.fenced {
+            self.state.sync = Sync::Needed(Instant::now());
+            self.state.dirty = true;
+        }
+        if effects.drained {
+            self.drained();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The streams that this node keeps to its peers: one per live member, opened at once and again whenever it breaks, and a
+//! try every two seconds for members that were lost. What arrives over them is not handled here.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::Instant};
+
+use super::requests::Pending;
+use crate::{
+    membership::{Identity, gossip::Routes},
+    ownership::Name,
+    transport::{
+        Connector, Events, Local,
+        frame::Kind,
+        link::{Dial, Link},
+        outbox::{Outbox, Pushed},
+    },
+};
+
+/// Pause between tries for a member that was lost.
+const LOST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Longest pause between tries for a live member; the first try follows at once.
+const LIVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after the second failure in a row, doubled from there on.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Open streams by member name, for questions from other tasks.
+pub(crate) type Directory = Arc<Mutex<HashMap<Name, (u64, Outbox)>>>;
+
+/// A member to be kept in touch with.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) identity: Identity,
+    pub(crate) lost: bool,
+}
+
+struct Slot {
+    /// Whom the stream is for, or was found to be with.
+    identity: Identity,
+    link: Option<Link>,
+    up: bool,
+    retry_at: Instant,
+    failures: u32,
+}
+
+/// All streams of this node to its peers.
+pub(crate) struct Links {
+    slots: HashMap<SocketAddr, Slot>,
+    connector: Arc<dyn Connector>,
+    local: Local,
+    events: Events,
+    pending: Pending,
+    closing: watch::Receiver<bool>,
+    routes: Routes,
+    directory: Directory,
+    next_session: u64,
+}
+
+impl Links {
+    pub(crate) fn new(
+        connector: Arc<dyn Connector>,
+        local: Local,
+        events: Events,
+        pending: Pending,
+        closing: watch::Receiver<bool>,
+        routes: Routes,
+        directory: Directory,
+    ) -> Self {
+        Self { slots: HashMap::new(), connector, local, events, pending, closing, routes, directory, next_session: 0 }
+    }
+
+    /// Opens what is missing and due, and ends what is not wanted.
+    pub(crate) fn reconcile(&mut self, wanted: &[Wanted], now: Instant) {
+        let addrs: HashSet<_> = wanted.iter().map(|wanted| wanted.identity.addr).collect();
+        let gone: Vec<_> = self.slots.keys().filter(|addr| !addrs.contains(addr)).copied().collect();
+        for addr in gone {
+            self.close(addr);
+        }
+        for wanted in wanted {
+            self.keep(wanted, now);
+        }
+    }
+
+    fn keep(&mut self, wanted: &Wanted, now: Instant) {
+        let addr = wanted.identity.addr;
+        if self.slots.get(&addr).is_some_and(|slot| slot.identity != wanted.identity) {
+            // Another process at the same address: its stream is a new one.
+            self.close(addr);
+        }
+        let slot = self.slots.entry(addr).or_insert_with(|| Slot {
+            identity: wanted.identity.clone(),
+            link: None,
+            up: false,
+            retry_at: now,
+            failures: 0,
+        });
+        if wanted.lost && slot.link.is_none() {
+            slot.failures = u32::MAX;
+        } else if slot.failures == u32::MAX && !wanted.lost {
+            // It is alive again: no reason to wait.
+            (slot.failures, slot.retry_at) = (0, now);
+        }
+        if slot.link.is_none() && slot.retry_at <= now {
+            self.next_session += 1;
+            slot.link = Some(Link::start(Dial {
+                connector: self.connector.clone(),
+                local: self.local.clone(),
+                addr,
+                session: self.next_session,
+                events: self.events.clone(),
+                pending: self.pending.clone(),
+                closing: self.closing.clone(),
+            }));
+        }
+    }
+
+    /// A stream was opened; whom it was meant for, unless it is not wanted any more.
+    pub(crate) fn up(&mut self, addr: SocketAddr, session: u64, found: &Identity) -> Option<Identity> {
+        let slot = self.slots.get_mut(&addr)?;
+        let link = slot.link.as_ref().filter(|link| link.session == session)?;
+        let outbox = link.outbox.clone();
+        (slot.up, slot.failures) = (true, 0);
+        let meant = std::mem::replace(&mut slot.identity, found.clone());
+        self.routes.lock().insert(addr, outbox.clone());
+        self.directory.lock().insert(found.name.clone(), (session, outbox));
+        Some(meant)
+    }
+
+    /// A stream ended or did not come about: whom it was with, and whether it had been open. Then the next try follows at once.
+    pub(crate) fn down(&mut self, addr: SocketAddr, session: u64, now: Instant) -> Option<(Identity, bool)> {
+        let slot = self.slots.get_mut(&addr)?;
+        slot.link.as_ref().filter(|link| link.session == session)?;
+        let pause = match slot.failures {
+            u32::MAX => LOST_PAUSE,
+            0 => Duration::ZERO,
+            failures => FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(8)).min(LIVE_PAUSE),
+        };
+        slot.failures = slot.failures.saturating_add(1);
+        slot.retry_at = now + pause;
+        let (identity, was_up) = (slot.identity.clone(), slot.up);
+        self.forget(addr);
+        Some((identity, was_up))
+    }
+
+    fn close(&mut self, addr: SocketAddr) {
+        self.forget(addr);
+        self.slots.remove(&addr);
+    }
+
+    fn forget(&mut self, addr: SocketAddr) {
+        let Some(slot) = self.slots.get_mut(&addr) else { return };
+        slot.up = false;
+        let Some(link) = slot.link.take() else { return };
+        self.pending.fail(link.session, &slot.identity.name);
+        self.routes.lock().remove(&addr);
+        let mut directory = self.directory.lock();
+        if directory.get(&slot.identity.name).is_some_and(|(session, _)| *session == link.session) {
+            directory.remove(&slot.identity.name);
+        }
+    }
+
+    /// Sends to one member, if there is a stream to it: whether it was queued.
+    pub(crate) fn send(&self, name: &str, kind: Kind, payload: Bytes) -> bool {
+        let outbox = self.directory.lock().get(name).map(|(_, outbox)| outbox.clone());
+        outbox.is_some_and(|outbox| matches!(outbox.push(kind, payload), Pushed::Queued))
+    }
+
+    /// Sends to all members with an open stream.
+    pub(crate) fn broadcast(&self, kind: Kind, payload: &Bytes) {
+        for (_, outbox) in self.directory.lock().values() {
+            outbox.push(kind, payload.clone());
+        }
+    }
+
+    /// Streams that are open or being opened.
+    pub(crate) fn open(&self) -> usize {
+        self.slots.values().filter(|slot| slot.up).count()
+    }
+}

@@ -1,0 +1,389 @@
+//! A node of the fleet: [`Cluster`] is what the product holds. It starts the node's actor (`driver`), takes peers' streams from
+//! the listener, gives components their [`Claims`] and answers who is there. The parts: `join` and `search` find the fleet,
+//! `admit` lets peers in, `links` keeps streams, `owner` carries out what the ownership machine decides, `settle` draws the
+//! consequences, `leave` goes.
+
+mod admit;
+mod claims;
+mod clock;
+mod config;
+mod driver;
+mod events;
+mod hold;
+mod join;
+mod leave;
+mod links;
+mod owner;
+mod peer;
+pub(crate) mod requests;
+mod search;
+mod settle;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use prometheus::Registry;
+use prost::Message;
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
+pub use clock::Clock;
+pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
+pub use events::JoinEvent;
+pub use hold::Hold;
+pub use owner::HANDOVER_TIMEOUT;
+pub use peer::{LeaveReport, Peer};
+pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
+
+use crate::{
+    membership::{
+        Identity, Phase, Record, State,
+        gossip::{INBOX, Parts},
+        table::Table,
+    },
+    metrics::Metrics,
+    ownership::{Holder, Settings},
+    resolve::{Dns, Resolver, SystemDns},
+    transport::{
+        Connector, Local, Pipe, Pulses,
+        frame::Kind,
+        http2::{self, Http2, StreamBody},
+        inbound::Inbound,
+        memory::Network,
+        outbox::Pushed,
+        wire,
+    },
+};
+use driver::{Command, Driver, Inputs, Progress};
+use links::{Directory, Links};
+use owner::Owner;
+use requests::{Handlers, Pending};
+
+/// Events of streams that may wait for the driver; beyond it streams wait.
+const EVENTS: usize = 64;
+
+/// Steps of joining that are kept for a reader that is slow.
+const NARRATION: usize = 256;
+
+/// Why a node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// See [`ConfigError`].
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The registry has metrics of another cluster.
+    #[error("the cluster's metrics can't be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What a node runs on, apart from its configuration.
+struct Environment {
+    connector: Arc<dyn Connector>,
+    dns: Arc<dyn Dns>,
+    clock: Clock,
+    registry: Registry,
+}
+
+/// A running node. Clones share it; it stops without a goodbye when the last one is dropped, see [`Self::leave`].
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<Config>,
+    handle: Handle,
+    commands: mpsc::UnboundedSender<Command>,
+    inbound: Inbound,
+    peers: Arc<ArcSwap<Vec<Peer>>>,
+    directory: Directory,
+    pending: Pending,
+    handlers: Handlers,
+    narration: broadcast::Sender<JoinEvent>,
+    first_reader: Mutex<Option<broadcast::Receiver<JoinEvent>>>,
+    clock: Clock,
+    next_claim: AtomicU64,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts a node on `handle`'s runtime (the one with a thread of its own, so that load never looks like death). The
+    /// listener at the advertised address should hand requests to [`Self::serve`] before or soon after, since peers dial back.
+    /// Metrics go into `registry`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: Config, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
+        let _runtime = handle.enter();
+        let environment =
+            Environment { connector: Arc::new(Http2), dns: Arc::new(SystemDns::new()), clock: Clock::system(), registry: registry.clone() };
+        Self::start_in(config, environment, handle)
+    }
+
+    /// The same with name servers of one's own.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with_dns(config: Config, dns: Arc<dyn Dns>, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
+        let _runtime = handle.enter();
+        let connector = Arc::new(Http2);
+        Self::start_in(config, Environment { connector, dns, clock: Clock::system(), registry: registry.clone() }, handle)
+    }
+
+    /// Starts a node on an in-memory network, with a wall clock that goes with tokio's time. It listens at its advertised
+    /// address until it stops.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_in_memory(
+        config: Config,
+        network: &Network,
+        clock: Clock,
+        registry: &Registry,
+        handle: &Handle,
+    ) -> Result<Self, StartError> {
+        let _runtime = handle.enter();
+        let addr = config.advertise_addr;
+        let connector = network.connector(addr);
+        let dns = Arc::new(SystemDns::new());
+        let cluster = Self::start_in(config, Environment { connector, dns, clock, registry: registry.clone() }, handle)?;
+        let mut streams = network.listen(addr);
+        let inbound = cluster.shared.inbound.clone();
+        let listener = handle.spawn(async move {
+            while let Some(pipe) = streams.recv().await {
+                if inbound.has_room() {
+                    tokio::spawn(inbound.clone().serve(pipe, None));
+                }
+            }
+        });
+        cluster.shared.tasks.lock().push(listener.abort_handle());
+        Ok(cluster)
+    }
+
+    fn start_in(config: Config, environment: Environment, handle: &Handle) -> Result<Self, StartError> {
+        config.check()?;
+        let Environment { connector, dns, clock, registry } = environment;
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new(&config.cluster_name, &registry)?);
+        metrics.minimum_size.set(config.wait_for_size as i64);
+        let now = Instant::now();
+        let record = first_record(&config, clock.now().wall_ms);
+        let identity = record.identity.clone();
+        let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
+        let local = Local {
+            cluster: cluster.clone(),
+            key: config.key.clone(),
+            record: Arc::new(Mutex::new(record)),
+            pulses: Pulses::default(),
+            metrics: metrics.clone(),
+        };
+        let (events_in, events) = mpsc::channel(EVENTS);
+        let (commands_in, commands) = mpsc::unbounded_channel();
+        let (reports_in, reports) = mpsc::unbounded_channel();
+        let (gossip_in, gossip_out) = mpsc::channel(INBOX);
+        let (closing, closed) = watch::channel(false);
+        let (narration, first_reader) = broadcast::channel(NARRATION);
+        let (pending, handlers, directory) = (Pending::default(), Handlers::default(), Directory::default());
+        let (routes, peers) = (Arc::default(), Arc::new(ArcSwap::from_pointee(Vec::new())));
+        let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
+        let driver = Driver {
+            table: Table::new(identity, now),
+            join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now),
+            links: Links::new(
+                connector.clone(),
+                local.clone(),
+                events_in.clone(),
+                pending.clone(),
+                closed.clone(),
+                Arc::clone(&routes),
+                directory.clone(),
+            ),
+            owner: Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone()),
+            gossip_parts: Parts::new(cluster, config.gossip_interval, routes, gossip_out, metrics),
+            gossip: None,
+            resolver: Resolver::new(dns, config.default_port),
+            config: config.clone(),
+            local: local.clone(),
+            connector,
+            narration: narration.clone(),
+            peers: Arc::clone(&peers),
+            closing,
+            reports: reports_in,
+            clock: clock.clone(),
+            state: Progress::new(now),
+        };
+        let task = handle.spawn(driver.run(Inputs { events, commands, reports }));
+        let shared = Shared {
+            config,
+            handle: handle.clone(),
+            commands: commands_in,
+            inbound: Inbound::new(local, events_in, gossip_in, handlers.clone(), closed),
+            peers,
+            directory,
+            pending,
+            handlers,
+            narration,
+            first_reader: Mutex::new(Some(first_reader)),
+            clock,
+            next_claim: AtomicU64::new(1),
+            tasks: Mutex::new(vec![task.abort_handle()]),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Answers a request on [`crate::STREAM_PATH`]: with a stream, or with a status that says why not (505 for HTTP/1). Put the
+    /// sender's [`SocketAddr`] into the request's extensions to have it in logs. To be called within a runtime.
+    #[must_use]
+    pub fn serve(&self, request: Request<Incoming>) -> Response<StreamBody> {
+        let _runtime = self.shared.handle.enter();
+        http2::serve(&self.shared.inbound, request)
+    }
+
+    /// Takes a stream that did not come over HTTP.
+    pub fn accept(&self, pipe: Pipe) {
+        self.shared.handle.spawn(self.shared.inbound.clone().serve(pipe, None));
+    }
+
+    /// How joining goes. The first caller gets all events since the start, later ones those that follow.
+    #[must_use]
+    pub fn join_events(&self) -> broadcast::Receiver<JoinEvent> {
+        self.shared.first_reader.lock().take().unwrap_or_else(|| self.shared.narration.subscribe())
+    }
+
+    /// The node may own keys from now on: its configuration is loaded. Until then it is a viewer. Components may claim before.
+    pub fn participate(&self) {
+        self.command(Command::Participate);
+    }
+
+    /// Tells peers the hash of the configuration, so that they see whether all run the same.
+    pub fn set_config_hash(&self, hash: impl Into<String>) {
+        self.command(Command::ConfigHash(hash.into()));
+    }
+
+    /// A component's claims in `domain`, a name that is the same on all nodes (its component id). A domain has one claimant: a
+    /// second one sends the first away. Dropping the claims releases what was held.
+    #[must_use]
+    pub fn claims(&self, domain: &str) -> Claims {
+        let number = self.shared.next_claim.fetch_add(1, Ordering::Relaxed);
+        let commands = self.shared.commands.clone();
+        let cluster = Arc::from(self.shared.config.cluster_name.as_str());
+        Claims::of_cluster(Arc::from(domain), number, commands, self.shared.clock.clone(), cluster)
+    }
+
+    /// Live members, this node included, by name.
+    #[must_use]
+    pub fn peers(&self) -> Arc<Vec<Peer>> {
+        self.shared.peers.load_full()
+    }
+
+    /// Where each key that this node knows stands. Empty once the node has stopped.
+    pub async fn holders(&self) -> Vec<Holder> {
+        let (sender, answer) = oneshot::channel();
+        self.command(Command::Holders(sender));
+        answer.await.unwrap_or_default()
+    }
+
+    /// The clock that slots follow.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Asks the member `peer` (or this node itself, by its name) and waits for its answer, at most [`REQUEST_TIMEOUT`].
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request(&self, peer: &str, kind: &str, body: Bytes) -> Result<Bytes, RequestError> {
+        let shared = &self.shared;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(RequestError::TooLarge(body.len()));
+        }
+        if peer == shared.config.node_name {
+            return shared.handlers.handle(kind, body).await.map_err(RequestError::Failed);
+        }
+        let stream = shared.directory.lock().get(peer).cloned();
+        let Some((session, outbox)) = stream else {
+            let known = shared.peers.load().iter().any(|known| known.name == peer);
+            return Err(if known { RequestError::NotConnected(peer.into()) } else { RequestError::UnknownPeer(peer.into()) });
+        };
+        let waiting = shared.pending.register(session)?;
+        let request = wire::Request { id: waiting.id, kind: kind.to_owned(), body };
+        match outbox.push(Kind::Request, request.encode_to_vec().into()) {
+            Pushed::Queued | Pushed::DroppedOldest => waiting.answer().await,
+            Pushed::Overflow | Pushed::Closed => Err(RequestError::NotConnected(peer.into())),
+        }
+    }
+
+    /// Answers other members' questions of `kind` with `handler`, which runs on the node's runtime: heavy work belongs
+    /// elsewhere. An error's text reaches the asker.
+    pub fn on_request<H, F>(&self, kind: &str, handler: H)
+    where
+        H: Fn(Bytes) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Bytes, String>> + Send + 'static,
+    {
+        self.shared.handlers.set(kind, handler);
+    }
+
+    /// Hands over everything that is held, as long as `patience` lasts, says goodbye to all members and stops. Components keep
+    /// taking events meanwhile; a handover needs their answer.
+    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+        let (done, report) = oneshot::channel();
+        self.command(Command::Leave { deadline: Instant::now() + patience, done });
+        // Beyond its patience the node only says goodbye, which is bounded as well.
+        let bound = patience + Duration::from_secs(5);
+        let report = timeout(bound, report).await.ok().and_then(Result::ok);
+        self.shutdown();
+        report.unwrap_or(LeaveReport { drained: false, keys_left: 0 })
+    }
+
+    /// Stops at once, without a goodbye: peers take it for a crash. No hold begins a slot within 3 s from now on.
+    pub fn shutdown(&self) {
+        for task in self.shared.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+
+    fn command(&self, command: Command) {
+        if self.shared.commands.send(command).is_err() {
+            tracing::debug!("the cluster node has stopped and takes no commands");
+        }
+    }
+}
+
+fn first_record(config: &Config, generation: u64) -> Record {
+    let identity = Identity { name: Arc::from(config.node_name.as_str()), generation, addr: config.advertise_addr };
+    Record {
+        identity,
+        state: State::Viewer,
+        phase: Phase::Joining,
+        ready: false,
+        left: false,
+        counter: 0,
+        version: config.version.clone(),
+        config_hash: String::new(),
+    }
+}

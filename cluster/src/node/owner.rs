@@ -1,0 +1,323 @@
+//! Carries out what the ownership machine decides: opens and closes holds, tells components, collects what they hand over. The
+//! machine's messages and its view of the fleet come from and go to the driver.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prometheus::IntCounter;
+use tokio::sync::mpsc;
+
+use super::{
+    claims::{Handover, Port, StartEvent, StopEvent, Stopping},
+    clock::Clock,
+    driver::Command,
+    hold::{Fence, Hold},
+};
+use crate::ownership::{Action, Counters, Envelope, Holder, KeySpec, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View};
+
+/// How long a component may take to say what it hands over with a key; then the key goes without it.
+pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A component's domain.
+struct Domain {
+    number: u64,
+    port: Arc<Port>,
+    keys: Option<Vec<KeySpec>>,
+    holds: HashMap<u64, Hold>,
+}
+
+/// A key that was stopped for a peer and whose component has not answered yet.
+struct Releasing {
+    number: u64,
+    last_slot: Option<u64>,
+    until_ms: u64,
+}
+
+/// What the driver has to do after an input.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Messages by receiver, in order.
+    pub(crate) sends: Vec<(Name, Bytes)>,
+    /// This node was late and needs to synchronise.
+    pub(crate) fenced: bool,
+    /// Nothing is left to hand over.
+    pub(crate) drained: bool,
+}
+
+/// The machine and what hangs on it.
+pub(crate) struct Owner {
+    machine: Ownership,
+    settings: Settings,
+    clock: Clock,
+    fence: Fence,
+    commands: mpsc::UnboundedSender<Command>,
+    domains: HashMap<Name, Domain>,
+    releasing: HashMap<(Name, u64), Releasing>,
+    answers: HashMap<Name, Vec<Stopped>>,
+    next_release: u64,
+    /// Totals of machines that were given up.
+    past: Counters,
+}
+
+impl Owner {
+    pub(crate) fn new(settings: Settings, clock: Clock, refused: IntCounter, commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self {
+            machine: Ownership::new(settings.clone(), clock.now()),
+            settings,
+            fence: Fence::new(clock.clone(), refused),
+            clock,
+            commands,
+            domains: HashMap::new(),
+            releasing: HashMap::new(),
+            answers: HashMap::new(),
+            next_release: 0,
+            past: Counters::default(),
+        }
+    }
+
+    /// Components that are told about their keys.
+    pub(crate) fn observers(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Keys that may be scraped here now.
+    pub(crate) fn held(&self) -> usize {
+        self.domains.values().map(|domain| domain.holds.len()).sum()
+    }
+
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        self.machine.holders().collect()
+    }
+
+    /// The machine's totals.
+    pub(crate) fn counters(&self) -> Counters {
+        sum(&self.past, self.machine.counters())
+    }
+
+    /// A component claims a domain; one that had it before is sent away.
+    pub(crate) fn register(&mut self, name: Name, number: u64, port: Arc<Port>) -> Effects {
+        let effects = self.remove(&name);
+        self.domains.insert(name, Domain { number, port, keys: None, holds: HashMap::new() });
+        effects
+    }
+
+    /// A component has gone, unless another has its domain already.
+    pub(crate) fn release(&mut self, name: &Name, number: u64) -> Effects {
+        match self.domains.get(name) {
+            Some(domain) if domain.number == number => self.remove(name),
+            _ => Effects::default(),
+        }
+    }
+
+    fn remove(&mut self, name: &Name) -> Effects {
+        let Some(domain) = self.domains.remove(name) else {
+            return Effects::default();
+        };
+        for hold in domain.holds.values() {
+            hold.close();
+        }
+        domain.port.inbox.close();
+        let released: Vec<_> = self.releasing.keys().filter(|(domain, _)| domain == name).cloned().collect();
+        for key in released {
+            self.answer(&key, None);
+        }
+        self.input(|machine, now| machine.remove_domain(now, name))
+    }
+
+    /// A component has set its keys.
+    pub(crate) fn keys_changed(&mut self, name: &Name, number: u64) -> Effects {
+        let Some(domain) = self.domains.get_mut(name).filter(|domain| domain.number == number) else {
+            return Effects::default();
+        };
+        let Some(keys) = domain.port.take_keys() else {
+            return Effects::default();
+        };
+        domain.keys = Some(keys.clone());
+        self.input(|machine, now| machine.set_keys(now, name, &keys))
+    }
+
+    /// A component has said what it hands over; the machine is told by [`Self::flush`].
+    pub(crate) fn stopped(&mut self, domain: Name, key: u64, number: u64, state: Option<Bytes>) {
+        let id = (domain, key);
+        if self.releasing.get(&id).is_some_and(|releasing| releasing.number == number) {
+            self.answer(&id, state);
+        }
+    }
+
+    fn answer(&mut self, id: &(Name, u64), state: Option<Bytes>) {
+        if let Some(releasing) = self.releasing.remove(id) {
+            let stopped = Stopped { key: id.1, last_slot: releasing.last_slot, state };
+            self.answers.entry(id.0.clone()).or_default().push(stopped);
+        }
+    }
+
+    /// Tells the machine what components have answered.
+    pub(crate) fn flush(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        for (domain, stopped) in std::mem::take(&mut self.answers) {
+            effects.add(self.input(|machine, now| machine.stopped(now, &domain, stopped)));
+        }
+        effects
+    }
+
+    /// The fleet has changed.
+    pub(crate) fn set_view(&mut self, view: View) -> Effects {
+        self.input(|machine, now| machine.set_view(now, view))
+    }
+
+    /// A peer sent a message.
+    pub(crate) fn receive(&mut self, from: &str, message: &[u8]) -> Effects {
+        match Envelope::decode(message) {
+            Ok(envelope) => self.input(|machine, now| machine.receive(now, from, envelope)),
+            Err(error) => {
+                tracing::warn!(peer = from, %error, "an ownership message was dropped");
+                Effects::default()
+            }
+        }
+    }
+
+    /// The stream to a peer is open again.
+    pub(crate) fn connected(&mut self, name: &str) -> Effects {
+        self.input(|machine, now| machine.peer_connected(now, name))
+    }
+
+    /// Time passes.
+    pub(crate) fn tick(&mut self) -> Effects {
+        let now_ms = self.clock.mono_ms();
+        let late: Vec<_> = self.releasing.iter().filter(|(_, releasing)| releasing.until_ms <= now_ms).map(|(id, _)| id.clone()).collect();
+        for id in late {
+            tracing::warn!(domain = %id.0, key = id.1, "the component gave nothing to hand over in time");
+            self.answer(&id, None);
+        }
+        let mut effects = self.input(|machine, now| machine.tick(now));
+        effects.add(self.flush());
+        effects
+    }
+
+    /// Begins anew under another incarnation, holding nothing.
+    pub(crate) fn restart(&mut self, incarnation: u64) -> Effects {
+        self.fence_all();
+        self.settings.incarnation = incarnation;
+        self.past = self.counters();
+        self.machine = Ownership::new(self.settings.clone(), self.clock.now());
+        self.answers.clear();
+        let mut effects = Effects::default();
+        let keys: Vec<_> = self.domains.iter().filter_map(|(name, domain)| Some((name.clone(), domain.keys.clone()?))).collect();
+        for (name, keys) in keys {
+            effects.add(self.input(|machine, now| machine.set_keys(now, &name, &keys)));
+        }
+        effects
+    }
+
+    fn input(&mut self, input: impl FnOnce(&mut Ownership, Now) -> Vec<Action>) -> Effects {
+        let now = self.clock.now();
+        let actions = input(&mut self.machine, now);
+        let mut effects = Effects::default();
+        for action in actions {
+            self.carry_out(action, &mut effects);
+        }
+        // Last: a node that was late has shut its holds before slots may begin again.
+        self.fence.move_to(self.machine.scrape_until_ms());
+        effects
+    }
+
+    fn carry_out(&mut self, action: Action, effects: &mut Effects) {
+        match action {
+            Action::Send { to, envelope } => effects.sends.push((to, envelope.encode())),
+            Action::Start(start) => self.start(start),
+            Action::Stop { domain, key, reason } => self.stop(domain, key, reason),
+            Action::Fence { late_ms } => {
+                tracing::warn!(late_ms, "this node was late: it stops scraping until it has synchronised with its peers");
+                self.fence_all();
+                effects.fenced = true;
+            }
+            Action::Drained => effects.drained = true,
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        let Some(domain) = self.domains.get_mut(&start.domain) else { return };
+        let hold = Hold::new(self.fence.clone(), start.first_slot);
+        if let Some(old) = domain.holds.insert(start.key, hold.clone()) {
+            old.close();
+        }
+        domain.port.inbox.start(StartEvent {
+            key: start.key,
+            first_slot: start.first_slot,
+            hold,
+            reason: start.reason,
+            state: start.state,
+        });
+    }
+
+    fn stop(&mut self, name: Name, key: u64, reason: StopReason) {
+        let mut last_slot = None;
+        let mut port = None;
+        if let Some(domain) = self.domains.get_mut(&name) {
+            // Under the hold's lock: from here on no slot begins, and this is the last that did.
+            last_slot = domain.holds.remove(&key).and_then(|hold| hold.close());
+            port = Some(domain.port.clone());
+        }
+        let handover = matches!(reason, StopReason::Handover { .. }).then(|| self.handover(name, key, last_slot));
+        // Without a component the handover is dropped here, which answers it.
+        if let Some(port) = port {
+            port.inbox.stop(StopEvent { key, reason: reason.into(), handover });
+        }
+    }
+
+    fn handover(&mut self, domain: Name, key: u64, last_slot: Option<u64>) -> Handover {
+        self.next_release += 1;
+        let number = self.next_release;
+        let until_ms = self.clock.mono_ms() + HANDOVER_TIMEOUT.as_millis() as u64;
+        self.releasing.insert((domain.clone(), key), Releasing { number, last_slot, until_ms });
+        Handover { domain, key, number, commands: self.commands.clone(), state: None }
+    }
+
+    fn fence_all(&mut self) {
+        self.releasing.clear();
+        for domain in self.domains.values_mut() {
+            let keys: BTreeSet<_> = domain.holds.keys().copied().collect();
+            for key in keys {
+                if let Some(hold) = domain.holds.remove(&key) {
+                    hold.close();
+                }
+                domain.port.inbox.stop(StopEvent { key, reason: Stopping::Fenced, handover: None });
+            }
+        }
+    }
+}
+
+impl Effects {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sends.extend(other.sends);
+        self.fenced |= other.fenced;
+        self.drained |= other.drained;
+    }
+}
+
+fn sum(one: &Counters, other: &Counters) -> Counters {
+    let mut latency = one.handover_latency;
+    for (sum, more) in latency.iter_mut().zip(other.handover_latency) {
+        *sum += more;
+    }
+    Counters {
+        moves_in: one.moves_in + other.moves_in,
+        moves_out: one.moves_out + other.moves_out,
+        claims: one.claims + other.claims,
+        claims_forced: one.claims_forced + other.claims_forced,
+        wants_sent: one.wants_sent + other.wants_sent,
+        busy_received: one.busy_received + other.busy_received,
+        grants_resent: one.grants_resent + other.grants_resent,
+        grants_declined: one.grants_declined + other.grants_declined,
+        states_dropped: one.states_dropped + other.states_dropped,
+        duplicates_stopped: one.duplicates_stopped + other.duplicates_stopped,
+        fences: one.fences + other.fences,
+        stale_messages: one.stale_messages + other.stale_messages,
+        handover_latency: latency,
+        handover_latency_sum_ms: one.handover_latency_sum_ms + other.handover_latency_sum_ms,
+    }
+}

@@ -1,0 +1,53 @@
+//! Members and the way out as the product sees them.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::membership::{Record, State};
+
+/// A member as the API and the UI show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// What it does.
+    pub state: State,
+    /// Its program's version.
+    pub version: String,
+    /// The hash of its configuration, empty if it has not said.
+    pub config_hash: String,
+    /// Whether its fleet has reached its wanted size, as it sees it.
+    pub ready: bool,
+    /// When its process started, by its own clock.
+    pub started: SystemTime,
+}
+
+impl Peer {
+    pub(super) fn of(record: &Record, is_self: bool) -> Self {
+        Self {
+            name: record.identity.name.to_string(),
+            addr: record.identity.addr,
+            is_self,
+            state: record.state,
+            version: record.version.clone(),
+            config_hash: record.config_hash.clone(),
+            ready: record.ready,
+            started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
+        }
+    }
+}
+
+/// How leaving went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaveReport {
+    /// Whether nothing was left that another member should have taken.
+    pub drained: bool,
+    /// Keys that were still held at the end: all of them if nobody else is there.
+    pub keys_left: usize,
+}

@@ -1,0 +1,197 @@
+//! What follows from the node's inputs, drawn after each of them: the own record and state, the view that the ownership machine
+//! gets, the list of peers, the streams to keep, the gauges.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Peer,
+    driver::{Driver, Sync},
+    events::JoinEvent,
+    links::Wanted,
+};
+use crate::{
+    membership::{Phase, Record, State, table::Change},
+    ownership::{Member, MemberState, View},
+    transport::frame::Kind,
+};
+
+impl Driver {
+    /// Draws the consequences of what has happened.
+    pub(super) async fn settle(&mut self) {
+        let now = Instant::now();
+        self.decide_phase(now);
+        self.apply_changes();
+        self.search(now);
+        self.synchronise(now);
+        self.decide_state(now);
+        self.leave_if_done(now);
+        if self.state.unpublished {
+            self.publish().await;
+        }
+        if std::mem::take(&mut self.state.dirty) {
+            self.update_view();
+            self.update_peers();
+        }
+        self.keep_links(now);
+    }
+
+    fn apply_changes(&mut self) {
+        for change in self.table.take_changes() {
+            self.state.dirty = true;
+            match change {
+                Change::Joined(who) => {
+                    self.local.metrics.gossip_event("node_join");
+                    tracing::info!(node = %who.name, addr = %who.addr, "a member is there");
+                }
+                Change::Updated(_) => self.local.metrics.gossip_event("node_update"),
+                Change::Replaced { old, new } => {
+                    self.local.metrics.gossip_event("node_update");
+                    tracing::info!(node = %new.name, old = %old.addr, new = %new.addr, "a member has started anew");
+                }
+                Change::Left(who) => {
+                    self.local.metrics.gossip_event("node_leave");
+                    tracing::info!(node = %who.name, addr = %who.addr, "a member has left");
+                }
+                Change::Lost { who, why } => {
+                    self.local.metrics.gossip_event("node_leave");
+                    self.local.metrics.members_lost.inc();
+                    tracing::warn!(node = %who.name, addr = %who.addr, why, "a member is gone without a goodbye");
+                }
+                Change::Superseded(by) => self.superseded(&format!("the process at {} has a higher generation", by.addr)),
+            }
+        }
+    }
+
+    /// Changes the own record as a new version of it.
+    pub(super) fn change_record(&mut self, change: impl FnOnce(&mut Record)) {
+        let mut record = self.local.record.lock();
+        let before = record.clone();
+        change(&mut record);
+        if *record == before {
+            return;
+        }
+        self.state.lamport += 1;
+        record.counter = self.state.lamport;
+        (self.state.unpublished, self.state.dirty) = (true, true);
+    }
+
+    /// Which state this node is in, and whether the fleet may work.
+    fn decide_state(&mut self, now: Instant) {
+        let me = self.local.record();
+        let formed = me.phase == Phase::Formed && !self.state.conflict;
+        let state = match (&self.state.leaving, formed && self.state.wants_to_participate) {
+            (Some(_), _) => State::Terminating,
+            (None, true) => State::Participant,
+            (None, false) => State::Viewer,
+        };
+        let ready = self.state.ready || (formed && self.is_ready(state, now));
+        self.change_record(|record| (record.state, record.ready) = (state, ready));
+        self.state.ready = ready;
+        if state == State::Participant && ready && !self.state.admitted {
+            self.state.admitted = true;
+            self.narrate(JoinEvent::Admitting);
+        }
+    }
+
+    /// Whether a new fleet is large enough. A member that is ready belongs to a fleet that works, and so does this node then.
+    fn is_ready(&mut self, own: State, now: Instant) -> bool {
+        let wanted = self.config.wait_for_size;
+        let working = |state| usize::from(matches!(state, State::Participant | State::Terminating));
+        let participants = working(own) + self.table.count(State::Participant) + self.table.count(State::Terminating);
+        let waited = now.duration_since(self.state.started);
+        let timed_out = !self.config.wait_timeout.is_zero() && waited >= self.config.wait_timeout;
+        if wanted <= 1 || participants >= wanted || self.table.alive().any(|record| record.ready) {
+            return true;
+        }
+        if timed_out {
+            tracing::warn!(participants, wanted, "the fleet begins work below its wanted size: the wait timed out");
+            return true;
+        }
+        if !std::mem::replace(&mut self.state.warned_of_size, true) {
+            tracing::info!(participants, wanted, "the fleet waits for its wanted size");
+            self.narrate(JoinEvent::BelowSize { participants, wanted });
+        }
+        false
+    }
+
+    async fn publish(&mut self) {
+        self.state.unpublished = false;
+        let record = self.local.record();
+        let news = self.news(Vec::new(), Vec::new());
+        self.links.broadcast(Kind::Members, &news);
+        self.local.metrics.broadcast("state_change");
+        match &mut self.gossip {
+            None => self.start_gossip().await,
+            Some(gossip) => {
+                if let Err(error) = gossip.publish(&record).await {
+                    tracing::error!(%error, "gossip could not be started again");
+                    self.gossip = None;
+                }
+            }
+        }
+    }
+
+    fn update_view(&mut self) {
+        let me = self.local.record();
+        let timer = self.local.metrics.update_duration.start_timer();
+        let members = self.table.alive().chain([&me]).map(member).collect();
+        let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict;
+        let effects = self.owner.set_view(View { members, synced, ready: self.state.ready });
+        timer.observe_duration();
+        self.carry_out(effects);
+        self.report_metrics();
+    }
+
+    fn update_peers(&self) {
+        let me = self.local.record();
+        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false)).collect();
+        peers.push(Peer::of(&me, true));
+        peers.sort_by(|one, other| one.name.cmp(&other.name));
+        self.peers.store(Arc::new(peers));
+    }
+
+    fn keep_links(&mut self, now: Instant) {
+        if self.says_goodbye() {
+            return;
+        }
+        let alive = self.table.alive().map(|record| (record, false));
+        let lost = self.table.lost().map(|record| (record, true));
+        let wanted: Vec<_> = alive.chain(lost).map(|(record, lost)| Wanted { identity: record.identity.clone(), lost }).collect();
+        self.links.reconcile(&wanted, now);
+    }
+
+    pub(super) fn report_metrics(&mut self) {
+        let metrics = self.local.metrics.clone();
+        metrics.members(self.local.record().state, |state| self.table.count(state));
+        metrics.lamport_time.set(self.state.lamport as i64);
+        metrics.observers.set(self.owner.observers() as i64);
+        metrics.ready.set(i64::from(self.state.ready));
+        metrics.name_conflict.set(i64::from(self.state.conflict));
+        metrics.held_keys.set(self.owner.held() as i64);
+        metrics.ownership(&self.owner.counters());
+        let (_, reading) = self.clock.read();
+        metrics.clock_offset.set(reading.offset_ms as f64 / 1000.0);
+        if reading.is_off() != self.state.clock_off {
+            self.state.clock_off = reading.is_off();
+            tracing::warn!(
+                offset_ms = reading.offset_ms,
+                off = self.state.clock_off,
+                "the wall clock stepped; scrape times follow it slowly"
+            );
+        }
+    }
+}
+
+fn member(record: &Record) -> Member {
+    Member {
+        name: record.identity.name.clone(),
+        incarnation: record.identity.generation,
+        state: match record.state {
+            State::Viewer => MemberState::Viewer,
+            State::Participant => MemberState::Participant,
+            State::Terminating => MemberState::Terminating,
+        },
+    }
+}

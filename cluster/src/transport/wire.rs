@@ -1,0 +1,278 @@
+//! What the small frames say, as protobuf messages, so that a later version can add fields that this one ignores. Ownership
+//! messages and gossip have formats of their own and pass through here as bytes.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+
+/// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
+/// would lose or double targets.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest free text taken from a peer (versions, hashes, details of a refusal), bytes.
+const MAX_TEXT_BYTES: usize = 512;
+
+/// Most members that one message may carry; beyond it gossip fills in the rest.
+pub(crate) const MAX_RECORDS: usize = 1000;
+
+/// A process of the fleet as it describes itself.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Member {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) generation: u64,
+    #[prost(string, tag = "3")]
+    pub(crate) addr: String,
+    #[prost(uint32, tag = "4")]
+    pub(crate) state: u32,
+    #[prost(uint32, tag = "5")]
+    pub(crate) phase: u32,
+    #[prost(bool, tag = "6")]
+    pub(crate) ready: bool,
+    #[prost(uint64, tag = "7")]
+    pub(crate) counter: u64,
+    #[prost(string, tag = "8")]
+    pub(crate) version: String,
+    #[prost(string, tag = "9")]
+    pub(crate) config_hash: String,
+    #[prost(bool, tag = "10")]
+    pub(crate) left: bool,
+}
+
+/// Which process of which name.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Process {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) generation: u64,
+    #[prost(string, tag = "3")]
+    pub(crate) addr: String,
+}
+
+/// Opens a stream.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Hello {
+    #[prost(uint32, tag = "1")]
+    pub(crate) protocol: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) cluster: String,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) sender: Option<Member>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) nonce: Vec<u8>,
+    #[prost(bool, tag = "5")]
+    pub(crate) keyed: bool,
+    #[prost(uint32, tag = "6")]
+    pub(crate) intent: u32,
+}
+
+/// Answers a hello whose version and cluster name fit.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Challenge {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) nonce: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub(crate) keyed: bool,
+}
+
+/// Answers a challenge; empty without a key.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Proof {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) tag: Vec<u8>,
+}
+
+/// Ends a handshake: who answers, and whom it knows. `body` is an encoded [`Members`], apart so that the proof covers its
+/// bytes.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Accept {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) body: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) tag: Vec<u8>,
+}
+
+/// Ends a handshake with the check that failed.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Reject {
+    #[prost(uint32, tag = "1")]
+    pub(crate) reason: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) detail: String,
+    /// With [`super::Reason::Generation`]: the generation that is known, to be exceeded.
+    #[prost(uint64, tag = "3")]
+    pub(crate) generation: u64,
+}
+
+/// What the sender knows: its own record, perhaps others' (those that it holds for alive), and whom it can no longer reach.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Members {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) sender: Option<Member>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) others: Vec<Member>,
+    /// Processes whose stream to the sender broke and whose address refuses connections.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) refused: Vec<Process>,
+    /// The sender's Lamport time.
+    #[prost(uint64, tag = "4")]
+    pub(crate) lamport: u64,
+}
+
+/// A question to one peer.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Request {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(string, tag = "2")]
+    pub(crate) kind: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
+}
+
+/// Its answer.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Response {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    /// Empty if it worked.
+    #[prost(string, tag = "2")]
+    pub(crate) error: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
+}
+
+/// Why a stream is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// To say who I am, learn who is there, and close again.
+    Join,
+    /// To stay and send.
+    Link,
+    /// To see which process answers at this address; changes nothing on the other side.
+    Check,
+}
+
+impl Intent {
+    pub(crate) fn to_wire(self) -> u32 {
+        match self {
+            Self::Join => 0,
+            Self::Link => 1,
+            Self::Check => 2,
+        }
+    }
+
+    pub(crate) fn from_wire(number: u32) -> Option<Self> {
+        [Self::Join, Self::Link, Self::Check].into_iter().find(|intent| intent.to_wire() == number)
+    }
+}
+
+/// Text of a peer, cut at a bound, without control characters: it ends in logs and pages.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT_BYTES / 4).collect()
+}
+
+impl Process {
+    /// The process meant, if the fields make sense.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        identity(&self.name, self.generation, &self.addr)
+    }
+}
+
+impl From<&Identity> for Process {
+    fn from(identity: &Identity) -> Self {
+        Self { name: identity.name.to_string(), generation: identity.generation, addr: identity.addr.to_string() }
+    }
+}
+
+impl Member {
+    /// The record meant, if the fields make sense.
+    pub(crate) fn record(&self) -> Option<Record> {
+        Some(Record {
+            identity: identity(&self.name, self.generation, &self.addr)?,
+            state: State::from_number(self.state)?,
+            phase: Phase::from_number(self.phase)?,
+            ready: self.ready,
+            left: self.left,
+            counter: self.counter,
+            version: clean(&self.version),
+            config_hash: clean(&self.config_hash),
+        })
+    }
+}
+
+impl From<&Record> for Member {
+    fn from(record: &Record) -> Self {
+        Self {
+            name: record.identity.name.to_string(),
+            generation: record.identity.generation,
+            addr: record.identity.addr.to_string(),
+            state: record.state.number(),
+            phase: record.phase.number(),
+            ready: record.ready,
+            counter: record.counter,
+            version: record.version.clone(),
+            config_hash: record.config_hash.clone(),
+            left: record.left,
+        }
+    }
+}
+
+fn identity(name: &str, generation: u64, addr: &str) -> Option<Identity> {
+    let fits = !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains(char::is_control);
+    let addr: SocketAddr = addr.parse().ok()?;
+    (fits && addr.port() != 0 && !addr.ip().is_unspecified()).then(|| Identity { name: Arc::from(name), generation, addr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member() -> Member {
+        Member {
+            name: "node-a".into(),
+            generation: 7,
+            addr: "10.0.0.1:12345".into(),
+            state: State::Participant.number(),
+            phase: Phase::Formed.number(),
+            ready: true,
+            counter: 3,
+            version: "0.1.0".into(),
+            config_hash: "abc".into(),
+            left: false,
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_wire() {
+        let record = member().record().unwrap();
+        assert_eq!(Member::from(&record), member());
+    }
+
+    #[test]
+    fn records_that_make_no_sense_are_not_taken() {
+        let broken: [fn(&mut Member); 7] = [
+            |member| member.name.clear(),
+            |member| member.name = "x".repeat(MAX_NAME_BYTES + 1),
+            |member| member.name = "a\nb".into(),
+            |member| member.addr = "somewhere".into(),
+            |member| member.addr = "0.0.0.0:12345".into(),
+            |member| member.addr = "10.0.0.1:0".into(),
+            |member| member.state = 99,
+        ];
+        for (index, break_it) in broken.into_iter().enumerate() {
+            let mut member = member();
+            break_it(&mut member);
+            assert_eq!(member.record(), None, "case {index}");
+        }
+    }
+
+    #[test]
+    fn text_of_a_peer_is_bounded_and_has_no_control_characters() {
+        let text = clean(&format!("a\u{1b}[31m\n{}", "b".repeat(5000)));
+        assert!(text.starts_with("a[31mb"));
+        assert!(text.len() <= MAX_TEXT_BYTES);
+    }
+}

@@ -1,0 +1,245 @@
+//! Nodes for tests: over HTTP/2 on loopback and on the in-memory network, with a component that takes what it is given.
+
+#![allow(dead_code, reason = "every test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "clippy lets only functions marked as tests unwrap; these serve nothing else")]
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cluster::{ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use parking_lot::Mutex;
+use prometheus::{Registry, TextEncoder};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+/// A node behind a listener on loopback.
+pub struct Node {
+    pub cluster: Cluster,
+    pub addr: SocketAddr,
+    pub registry: Registry,
+    listener: AbortHandle,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Takes an address without serving there yet.
+pub async fn bind() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+impl Node {
+    pub async fn start(name: &str, peers: &[SocketAddr]) -> Self {
+        Self::start_with(name, peers, |_| {}).await
+    }
+
+    pub async fn start_with(name: &str, peers: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(bind().await.0, name, peers, change)
+    }
+
+    pub fn start_on(listener: TcpListener, name: &str, peers: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Self {
+        let addr = listener.local_addr().unwrap();
+        let registry = Registry::new();
+        let mut config = config(name, addr, peers);
+        change(&mut config);
+        let cluster = Cluster::start(config, &registry, &Handle::current()).unwrap();
+        cluster.participate();
+        let listener = tokio::spawn(serve(listener, cluster.clone())).abort_handle();
+        Self { cluster, addr, registry, listener }
+    }
+
+    /// The process is gone: listener, streams and all.
+    pub fn kill(&self) {
+        self.listener.abort();
+        self.cluster.shutdown();
+    }
+
+    pub fn metric(&self, line_start: &str) -> Option<f64> {
+        metric(&self.registry, line_start)
+    }
+}
+
+async fn serve(listener: TcpListener, cluster: Cluster) {
+    // Connections end with this task.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((socket, remote)) = listener.accept().await else { return };
+        let cluster = cluster.clone();
+        connections.spawn(async move {
+            let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(remote);
+                let response = cluster.serve(request);
+                async move { Ok::<_, std::convert::Infallible>(response) }
+            });
+            let builder = auto::Builder::new(TokioExecutor::new());
+            drop(builder.serve_connection(TokioIo::new(socket), service).await);
+        });
+    }
+}
+
+/// A configuration for tests: gossip at 200 ms.
+pub fn config(name: &str, addr: SocketAddr, peers: &[SocketAddr]) -> Config {
+    let peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+    let mut config = Config::new(name, addr).joining(peers.iter().map(String::as_str)).unwrap();
+    config.cluster_name = "test".into();
+    config.gossip_interval = Duration::from_millis(200);
+    config
+}
+
+pub fn key(text: &str) -> Option<Key> {
+    Some(Key::new(text.as_bytes()).unwrap())
+}
+
+/// A node on the in-memory network.
+pub struct MemoryNode {
+    pub cluster: Cluster,
+    pub addr: SocketAddr,
+    pub registry: Registry,
+    network: Network,
+}
+
+pub const fn memory_addr(last: u8) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, last)), 12345)
+}
+
+/// A clock that all nodes of a test may share.
+pub fn clock() -> Clock {
+    Clock::virtual_from(Duration::from_secs(1_700_000_000))
+}
+
+impl MemoryNode {
+    pub fn start(network: &Network, clock: &Clock, name: &str, addr: SocketAddr, peers: &[SocketAddr]) -> Self {
+        Self::start_with(network, clock, name, addr, peers, |_| {})
+    }
+
+    pub fn start_with(
+        network: &Network,
+        clock: &Clock,
+        name: &str,
+        addr: SocketAddr,
+        peers: &[SocketAddr],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config(name, addr, peers);
+        config.gossip_interval = Duration::from_millis(500);
+        change(&mut config);
+        let registry = Registry::new();
+        let cluster = Cluster::start_in_memory(config, network, clock.clone(), &registry, &Handle::current()).unwrap();
+        cluster.participate();
+        Self { cluster, addr, registry, network: network.clone() }
+    }
+
+    /// The process is gone.
+    pub fn crash(&self) {
+        self.network.crash(self.addr);
+        self.cluster.shutdown();
+    }
+
+    pub fn metric(&self, line_start: &str) -> Option<f64> {
+        metric(&self.registry, line_start)
+    }
+}
+
+/// The value of the first exposed line that starts so.
+pub fn metric(registry: &Registry, line_start: &str) -> Option<f64> {
+    let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let line = text.lines().find(|line| line.starts_with(line_start))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Waits until `condition` holds; `what` is said if it does not within `bound`.
+pub async fn within(bound: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < bound, "not within {bound:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    start.elapsed()
+}
+
+/// Names of the participants that a node sees.
+pub fn participants(cluster: &Cluster) -> Vec<String> {
+    names(cluster, |peer| peer.state == State::Participant)
+}
+
+pub fn names(cluster: &Cluster, filter: impl Fn(&Peer) -> bool) -> Vec<String> {
+    cluster.peers().iter().filter(|peer| filter(peer)).map(|peer| peer.name.clone()).collect()
+}
+
+/// A component that holds what it is given and notes what happened.
+#[derive(Clone, Default)]
+pub struct Component {
+    pub state: Arc<Mutex<Held>>,
+}
+
+#[derive(Default)]
+pub struct Held {
+    pub holds: BTreeMap<u64, (Hold, u64)>,
+    pub states: BTreeMap<u64, Bytes>,
+    pub stops: Vec<(u64, Stopping)>,
+    pub ended: bool,
+}
+
+impl Component {
+    /// Claims `keys` in `domain`; the returned setter's task ends with the claims.
+    pub fn claim(cluster: &Cluster, domain: &str, keys: &[u64], interval_ms: u64) -> Self {
+        Self::run(cluster.claims(domain), keys, interval_ms).0
+    }
+
+    pub fn run(mut claims: Claims, keys: &[u64], interval_ms: u64) -> (Self, AbortHandle) {
+        claims.set_keys(keys.iter().map(|key| KeySpec { key: *key, interval_ms }).collect());
+        let component = Self::default();
+        let state = component.state.clone();
+        let task = tokio::spawn(async move {
+            while let Some(event) = claims.next_event().await {
+                state.lock().take(event);
+            }
+            state.lock().ended = true;
+        });
+        (component, task.abort_handle())
+    }
+
+    pub fn keys(&self) -> Vec<u64> {
+        let state = self.state.lock();
+        state.holds.iter().filter(|(_, (hold, _))| hold.is_held()).map(|(key, _)| *key).collect()
+    }
+}
+
+impl Held {
+    fn take(&mut self, event: ClaimEvent) {
+        match event {
+            ClaimEvent::Start(start) => {
+                if let Some(state) = start.state {
+                    self.states.insert(start.key, state);
+                }
+                self.holds.insert(start.key, (start.hold, start.first_slot));
+            }
+            ClaimEvent::Stop(stop) => {
+                self.holds.remove(&stop.key);
+                self.stops.push((stop.key, stop.reason));
+                if let Some(handover) = stop.handover {
+                    handover.with_state(Bytes::from(format!("state of {}", stop.key)));
+                }
+            }
+        }
+    }
+}
+
+/// Whether each of `keys` is held by exactly one of the components.
+pub fn each_held_once(components: &[&Component], keys: &[u64]) -> bool {
+    let held: Vec<_> = components.iter().map(|component| component.keys()).collect();
+    keys.iter().all(|key| held.iter().filter(|held| held.contains(key)).count() == 1)
+}
