@@ -5,9 +5,11 @@
 
 mod stand_in;
 
+use std::path::Path;
 use std::time::Duration;
 
 use loadtest::demo::{DemoError, DemoOptions, Verdict, run};
+use loadtest::process::Process;
 use stand_in::{BEHAVIOUR, binary};
 
 /// Not a test when it is run among the others: the body of the stand-in's process.
@@ -16,9 +18,20 @@ fn stand_in() {
     stand_in::main();
 }
 
-async fn demo(behaviour: &str) -> Verdict {
-    let dir = tempfile::tempdir().unwrap();
-    let options = DemoOptions {
+/// Where a demo that runs as a process of its own has its files; without it, [`demo_process`] does nothing.
+const DEMO_DIR: &str = "DEMO_DIR";
+
+/// Not a test when it is run among the others: a demo in a process that can be signalled.
+#[tokio::test]
+async fn demo_process() {
+    let Some(dir) = std::env::var_os(DEMO_DIR) else { return };
+    let dir = Path::new(&dir);
+    let verdict = run(DemoOptions { dir: Some(dir.join("fleet")), ..options(dir, "scrape") }).await.unwrap();
+    std::process::exit(if verdict.interrupted { 130 } else { 0 });
+}
+
+fn options(dir: &Path, behaviour: &str) -> DemoOptions {
+    DemoOptions {
         targets: 6,
         series: 5,
         interval: Duration::from_millis(300),
@@ -26,9 +39,37 @@ async fn demo(behaviour: &str) -> Verdict {
         for_: Duration::from_secs(4),
         plain: true,
         environment: vec![(BEHAVIOUR.to_owned(), behaviour.to_owned())],
-        ..DemoOptions::new(binary(dir.path()))
-    };
-    run(options).await.unwrap()
+        ..DemoOptions::new(binary(dir))
+    }
+}
+
+async fn demo(behaviour: &str) -> Verdict {
+    let dir = tempfile::tempdir().unwrap();
+    run(options(dir.path(), behaviour)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_ends_its_processes_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "demo_process", "--nocapture"]).env(DEMO_DIR, dir.path());
+    let demo = Process::spawn("demo", command, &dir.path().join("log")).unwrap();
+    let log = || std::fs::read_to_string(demo.log()).unwrap();
+    while !log().contains("00:00  targets 6") {
+        assert!(demo.exit_status().is_none(), "{}", log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let stopped = demo.stop(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{}", log());
+    assert!(log().contains("interrupted: the processes are ended, there is no verdict"), "{}", log());
+    for node in ["node-1", "node-2", "node-3"] {
+        let log = std::fs::read_to_string(dir.path().join("fleet").join(node).join("log")).unwrap();
+        let pid = log.lines().find_map(|l| l.strip_prefix("started as ")?.strip_suffix(" with")).unwrap().to_owned();
+        // Killed, and then reaped by whoever inherits it.
+        while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]

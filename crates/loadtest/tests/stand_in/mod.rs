@@ -44,7 +44,7 @@ pub fn binary(dir: &Path) -> PathBuf {
 /// The body of the stand-in's process.
 pub fn main() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    println!("started with\n{arguments}");
+    println!("started as {} with\n{arguments}", std::process::id());
     let behaviour = std::env::var(BEHAVIOUR).unwrap_or_default();
     let value = |flag: &str| arguments.lines().find_map(|l| l.strip_prefix(flag)?.strip_prefix('=')).unwrap().to_owned();
     let address = value("--server.http.listen-addr");
@@ -230,7 +230,7 @@ impl Node {
 /// Waits until a slot that was taken is delivered, so that samples stay in order; not for ever, since its taker may have been killed.
 async fn wait_for(claims: &Path, instance: &str, slot: i64) {
     let (taken, done) = (claims.join(format!("{instance}-{slot}")), claims.join(format!("{instance}-{slot}.done")));
-    for _ in 0..200 {
+    for _ in 0..120 {
         if !taken.exists() || done.exists() {
             return;
         }
