@@ -31,37 +31,47 @@ const MAX_DIGITS: usize = 19;
 /// [`NumberError`] if Prometheus would not take it: other words than `Inf`, `Infinity` and `NaN` (in any case, NaN without a sign),
 /// hexadecimal, underscores, numbers beyond the range of 64-bit floats.
 pub fn parse_value(token: &[u8]) -> Result<f64, NumberError> {
-    if let Some((value, used)) = scan_value(token)
-        && used == token.len()
+    match scan_value(token) {
+        Some((value, used)) if used == token.len() => Ok(value),
+        _ => parse_any(token),
+    }
+}
+
+/// Reads the value at the beginning of `bytes`: the value and how many bytes it took. `None` if it is no number, or `bytes` end with it.
+#[inline]
+pub(crate) fn read_value(bytes: &[u8]) -> Option<(f64, usize)> {
+    if let Some((value, used)) = scan_value(bytes)
+        && matches!(bytes.get(used), Some(b'\n' | b' '))
     {
-        return Ok(value);
+        return Some((value, used));
     }
-    if token.iter().any(|byte| matches!(byte, b'p' | b'P' | b'_')) {
-        return Err(NumberError::Unsupported);
-    }
+    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b' '))?;
+    Some((parse_any(&bytes[..end]).ok()?, end))
+}
+
+fn parse_any(token: &[u8]) -> Result<f64, NumberError> {
     let (negative, digits) = match token {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, token),
     };
+    let unsupported = |byte: &u8| matches!(byte, b'p' | b'P' | b'_');
+    let syntax = || if token.iter().any(unsupported) { NumberError::Unsupported } else { NumberError::Syntax };
     if !matches!(digits.first(), Some(b'0'..=b'9' | b'.')) {
-        return word(digits, negative, digits.len() < token.len());
+        return word(digits, negative, digits.len() < token.len()).ok_or_else(syntax);
     }
-    let value: f64 = fast_float2::parse(digits).map_err(|_| NumberError::Syntax)?;
+    let value: f64 = fast_float2::parse(digits).map_err(|_| syntax())?;
     if value.is_infinite() {
         return Err(NumberError::Range);
     }
     Ok(if negative { -value } else { value })
 }
 
-fn word(text: &[u8], negative: bool, signed: bool) -> Result<f64, NumberError> {
+fn word(text: &[u8], negative: bool, signed: bool) -> Option<f64> {
     if text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity") {
-        return Ok(if negative { f64::NEG_INFINITY } else { f64::INFINITY });
+        return Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY });
     }
-    if text.eq_ignore_ascii_case(b"nan") && !signed {
-        return Ok(f64::from_bits(NORMAL_NAN_BITS));
-    }
-    Err(NumberError::Syntax)
+    (text.eq_ignore_ascii_case(b"nan") && !signed).then_some(f64::from_bits(NORMAL_NAN_BITS))
 }
 
 /// Reads a plain decimal at the beginning of `bytes`: the value and how many bytes it took. `None` if there is none or it needs more

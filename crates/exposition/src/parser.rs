@@ -5,7 +5,7 @@ use model::MetricType;
 
 use crate::comment::{self, Comment};
 use crate::error::{Error, Reason, SyntaxError};
-use crate::number::{parse_timestamp, parse_value, scan_timestamp, scan_value};
+use crate::number::{parse_timestamp, parse_value, read_value, scan_timestamp};
 use crate::series::{Series, Spans, Stop, is_space, skip_spaces, skip_while};
 use crate::visitor::{Comments, Visitor};
 
@@ -208,7 +208,7 @@ impl Parser {
             return Ok(None);
         }
         let Some(row) = visitor.expected(&rest[..len]) else { return Ok(None) };
-        let Some((value, used)) = scan_value(&rest[len + 1..]) else { return Ok(None) };
+        let Some((value, used)) = read_value(&rest[len + 1..]) else { return Ok(None) };
         let mut end = len + 1 + used;
         let mut timestamp = None;
         if rest.get(end) == Some(&b' ') {

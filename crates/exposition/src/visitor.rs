@@ -76,7 +76,8 @@ pub trait Visitor {
     /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not.
     const WANTS_METADATA: bool = true;
 
-    /// How long the text of the next series will be if it is the one that is expected; 0 if none is.
+    /// How long the text of the next series will be if it is the one that is expected; 0 if none is, or if its text holds a newline
+    /// (as each expected series is counted as one line).
     #[inline]
     fn expected_len(&self) -> usize {
         0

@@ -25,7 +25,8 @@ impl Visitor for Record {
     type Error = String;
 
     fn expected_len(&self) -> usize {
-        if self.memory { self.order.get(self.next).map_or(0, Vec::len) } else { 0 }
+        let next = self.order.get(self.next).filter(|text| self.memory && !text.contains(&b'\n'));
+        next.map_or(0, Vec::len)
     }
 
     fn expected(&mut self, text: &[u8]) -> Option<u32> {

@@ -1,0 +1,235 @@
+//! The end of a good scrape: columns become batches, and where series came or went, the layout gets the chunks it needs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use model::{Batch, Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef, stale::STALE_NAN};
+
+use super::fresh;
+use super::layouts::{self, Finder};
+use super::session::{Scraped, Visit};
+use super::state::{NO_STAMP, Rows};
+
+/// Takes over what a scrape brought.
+pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
+    let mut stale = LayoutBuilder::default();
+    let mut scraped = Scraped::default();
+    visit.columns.fresh.finish();
+    let settled = if visit.columns.fresh.is_empty() { Vec::new() } else { visit.reconcile() };
+    let added = settled.iter().filter(|settled| !**settled).count();
+    scraped.batches.extend(visit.extras());
+    let same = visit.seen == visit.rows && added == 0;
+    if same {
+        visit.columns.values.truncate(visit.rows);
+        visit.columns.stamps.truncate(visit.rows);
+        let index = visit.target.index.take();
+        visit.target.index = index.and_then(|mut index| index.keep().then_some(index));
+        visit.target.runs.learn(&mut visit.columns.runs);
+    } else {
+        visit.mark_vanished(&mut stale);
+        let plan = visit.plan(&settled);
+        visit.apply(plan);
+    }
+    visit.settle_inheritance(&mut stale);
+    let main = visit.main_batch();
+    visit.remember_stamps();
+    visit.target.alive = true;
+    if !main.is_empty() {
+        scraped.batches.insert(0, main);
+    }
+    let stale = stale.finish();
+    if !stale.is_empty() {
+        let values: Arc<[f64]> = std::iter::repeat_n(STALE_NAN, stale.len()).collect();
+        scraped.batches.push(Batch::new(visit.target.source, Arc::new(stale), visit.timestamp, values));
+    }
+    scraped.counts = visit.counts;
+    scraped.counts.added = added;
+    scraped
+}
+
+/// The new layout, and where its rows come from.
+struct Plan {
+    layout: Layout,
+    /// Numbers in the columns, in the new order.
+    order: Vec<u32>,
+}
+
+/// A plan in the making.
+struct Draft<'a, 'b> {
+    visit: &'a Visit<'b>,
+    finder: Finder<'a>,
+    builder: LayoutBuilder,
+    order: Vec<u32>,
+}
+
+impl Draft<'_, '_> {
+    /// Writes the rows that are left of a chunk, and the new series among them, into new chunks of about equal size.
+    fn rebuild(&mut self, rows: Range<usize>, inserted: &[u32]) {
+        let Self { visit, finder, builder, order } = self;
+        let first = order.len();
+        let mut inserted = inserted.iter().peekable();
+        for row in rows {
+            while let Some(number) = inserted.next_if(|number| visit.columns.fresh.before[**number as usize] as usize <= row) {
+                order.push(visit.rows as u32 + number);
+            }
+            if visit.columns.is_seen(row) {
+                order.push(row as u32);
+            }
+        }
+        order.extend(inserted.map(|number| visit.rows as u32 + number));
+        builder.cut();
+        let total = order.len() - first;
+        let size = total.div_ceil(total.div_ceil(MAX_CHUNK_SERIES).max(1)).max(1);
+        for part in order[first..].chunks(size) {
+            part.iter().for_each(|row| layouts::push(builder, visit.series(finder, *row)));
+            builder.cut();
+        }
+    }
+}
+
+impl Visit<'_> {
+    /// A series of the layout or a new one, by its number in the columns.
+    fn series<'a>(&'a self, finder: &Finder<'a>, row: u32) -> SeriesRef<'a> {
+        match (row as usize).checked_sub(self.rows) {
+            Some(number) => self.columns.fresh.series(number as u32),
+            None => finder.series(row as usize),
+        }
+    }
+
+    /// Rows whose series didn't come. Each gets a marker, unless it has had one or must have none.
+    fn mark_vanished(&self, stale: &mut LayoutBuilder) {
+        if !self.target.alive {
+            return;
+        }
+        let mut row = 0;
+        for chunk in self.target.layout.chunks() {
+            for at in 0..chunk.len() {
+                if !self.columns.is_seen(row) && self.target.is_tracked(row) {
+                    layouts::push(stale, chunk.series(at));
+                }
+                row += 1;
+            }
+        }
+    }
+
+    /// The layout without what vanished and with what is new, each new series where it was found. Only chunks that change are new.
+    fn plan(&self, settled: &[bool]) -> Plan {
+        let fresh = &self.columns.fresh;
+        let mut inserted: Vec<u32> = (0..settled.len() as u32).filter(|number| !settled[*number as usize]).collect();
+        if self.rows == 0 && inserted.len() == settled.len() {
+            return Plan { layout: Layout::new(fresh.chunks().to_vec()), order: inserted };
+        }
+        // Stable: series that were found before the same row stay in the body's order.
+        inserted.sort_by_key(|number| fresh.before[*number as usize]);
+        let mut draft =
+            Draft { visit: self, finder: Finder::new(&self.target.layout), builder: LayoutBuilder::default(), order: Vec::new() };
+        let (mut start, mut rest) = (0, inserted.as_slice());
+        for chunk in self.target.layout.chunks() {
+            let end = start + chunk.len();
+            let (here, after) = rest.split_at(rest.partition_point(|number| (fresh.before[*number as usize] as usize) < end));
+            // What was found behind the last row goes to the last chunk if it fits.
+            let fits = chunk.len() + here.len() + after.len() <= MAX_CHUNK_SERIES;
+            let here = if end == self.rows && fits { rest } else { here };
+            rest = &rest[here.len()..];
+            if here.is_empty() && (start..end).all(|row| self.columns.is_seen(row)) {
+                draft.builder.push_chunk(chunk.clone());
+                draft.order.extend(start as u32..end as u32);
+            } else {
+                draft.rebuild(start..end, here);
+            }
+            start = end;
+        }
+        draft.rebuild(self.rows..self.rows, rest);
+        Plan { layout: layouts::repacked(draft.builder.finish()), order: draft.order }
+    }
+
+    /// Makes the planned layout the target's, and puts the columns into its order.
+    fn apply(&mut self, plan: Plan) {
+        let (known, fresh) = (&self.target.rows, &self.columns.fresh);
+        let mut rows = Rows::with_capacity(plan.order.len());
+        for from in &plan.order {
+            match (*from as usize).checked_sub(self.rows) {
+                Some(number) => rows.push(fresh.texts[number], fresh.lens[number], fresh.ids[number]),
+                None => rows.push(known.texts[*from as usize], known.lens[*from as usize], known.ids[*from as usize]),
+            }
+        }
+        let columns = &mut *self.columns;
+        columns.values = plan.order.iter().map(|from| columns.values[*from as usize]).collect();
+        if !columns.stamps.is_empty() {
+            columns.stamps = plan.order.iter().map(|from| columns.stamps.get(*from as usize).copied().unwrap_or(NO_STAMP)).collect();
+        }
+        if !columns.omitted.is_empty() || !columns.extras.is_empty() {
+            let at: HashMap<u32, u32> = plan.order.iter().enumerate().map(|(at, from)| (*from, at as u32)).collect();
+            columns.omitted = columns.omitted.iter().filter_map(|from| at.get(from).copied()).collect();
+            columns.extras = columns.extras.iter().filter_map(|extra| Some((*at.get(&extra.0)?, extra.1, extra.2))).collect();
+        }
+        self.rows = plan.order.len();
+        self.target.layout = Arc::new(plan.layout);
+        self.target.rows = rows;
+        self.target.index = None;
+        self.target.aliases = None;
+        self.target.runs.clear();
+    }
+
+    /// Inherited series that the scrape didn't bring.
+    fn settle_inheritance(&mut self, stale: &mut LayoutBuilder) {
+        let Some(inherited) = self.target.inherited.take() else { return };
+        let mut by_id: HashMap<u32, Vec<SeriesRef<'_>>> = HashMap::with_capacity(self.rows);
+        for (series, id) in self.target.layout.iter().zip(&self.target.rows.ids) {
+            by_id.entry(*id).or_default().push(series);
+        }
+        for series in inherited.iter() {
+            let same_id = by_id.get(&fresh::id(series.iter()));
+            if !same_id.is_some_and(|all| all.iter().any(|other| other.iter().eq(series.iter()))) {
+                layouts::push(stale, series);
+            }
+        }
+    }
+
+    fn main_batch(&mut self) -> Batch {
+        let columns = &mut *self.columns;
+        columns.omitted.sort_unstable();
+        let layout = layouts::without(&self.target.layout, &columns.omitted);
+        let kept = |row: usize| columns.omitted.binary_search(&(row as u32)).is_err();
+        let values: Arc<[f64]> = if columns.omitted.is_empty() {
+            Arc::from(columns.values.as_slice())
+        } else {
+            columns.values.iter().enumerate().filter(|(row, _)| kept(*row)).map(|(_, value)| *value).collect()
+        };
+        let mut batch = Batch::new(self.target.source, layout, self.timestamp, values);
+        if !columns.stamps.is_empty() {
+            columns.stamps.resize(self.rows, NO_STAMP);
+            let own = |stamp: i64| if stamp == NO_STAMP { self.timestamp } else { stamp };
+            let stamps = columns.stamps.iter().enumerate().filter(|(row, _)| kept(*row)).map(|(_, stamp)| own(*stamp));
+            batch.timestamps = Some(stamps.collect());
+        }
+        batch
+    }
+
+    /// Keeps the last timestamps that the target gave, for the next scrape to compare.
+    fn remember_stamps(&mut self) {
+        let columns = &mut *self.columns;
+        for (row, stamp, _) in &columns.extras {
+            if let Some(last) = columns.stamps.get_mut(*row as usize).filter(|last| **last != NO_STAMP) {
+                *last = *stamp;
+            }
+        }
+        let given = columns.stamps.iter().any(|stamp| *stamp != NO_STAMP);
+        self.target.stamps = given.then(|| columns.stamps.as_slice().into());
+    }
+
+    /// Further samples of series, in the body's order: one batch in which a series may come more than once.
+    fn extras(&self) -> Option<Batch> {
+        let extras = &self.columns.extras;
+        if extras.is_empty() {
+            return None;
+        }
+        let (mut builder, finder) = (LayoutBuilder::default(), Finder::new(&self.target.layout));
+        extras.iter().for_each(|(row, ..)| layouts::push(&mut builder, self.series(&finder, *row)));
+        let values: Arc<[f64]> = extras.iter().map(|(.., value)| *value).collect();
+        let mut batch = Batch::new(self.target.source, Arc::new(builder.finish()), self.timestamp, values);
+        batch.timestamps = Some(extras.iter().map(|(_, stamp, _)| *stamp).collect());
+        Some(batch)
+    }
+}

@@ -1,0 +1,95 @@
+//! Series that a scrape brings and the target's state doesn't know yet, in the order of the body.
+
+use std::sync::Arc;
+
+use exposition::LabelBuffer;
+use hashbrown::HashMap;
+use model::{Chunk, ChunkBuilder, SeriesRef, labels::hash_pairs};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::error::SeriesError;
+
+/// Series in chunks of their own, so that the first scrape of a target takes them over as they are.
+#[derive(Default)]
+pub(super) struct Fresh {
+    open: ChunkBuilder,
+    chunks: Vec<Arc<Chunk>>,
+    /// The number of the first series of each chunk.
+    starts: Vec<u32>,
+    known: HashMap<u64, u32>,
+    pub(super) texts: Vec<u64>,
+    pub(super) lens: Vec<u16>,
+    pub(super) ids: Vec<u32>,
+    /// The row of the target's layout before which the series was found.
+    pub(super) before: Vec<u32>,
+}
+
+impl Fresh {
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    pub(super) fn find(&self, text: u64) -> Option<u32> {
+        self.known.get(&text).copied()
+    }
+
+    pub(super) fn push(&mut self, text: &[u8], labels: &LabelBuffer, before: u32) -> Result<(), SeriesError> {
+        let number = self.len() as u32;
+        if self.open.push(labels.iter()).is_err() {
+            self.cut();
+            // Label counts are bounded, so an empty chunk has room for any series.
+            self.open.push(labels.iter()).map_err(|_| SeriesError::TooManySeries)?;
+        }
+        let hash = xxh3_64(text);
+        self.known.insert(hash, number);
+        self.texts.push(hash);
+        // The parser wants no expectation of texts over several lines.
+        self.lens.push(u16::try_from(text.len()).ok().filter(|_| !text.contains(&b'\n')).unwrap_or(0));
+        self.ids.push(id(labels.iter()));
+        self.before.push(before);
+        Ok(())
+    }
+
+    /// Closes the last chunk, so that all series can be read.
+    pub(super) fn finish(&mut self) {
+        self.cut();
+    }
+
+    /// The chunks; only after [`Fresh::finish`].
+    pub(super) fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+
+    /// A series by its number; only after [`Fresh::finish`].
+    pub(super) fn series(&self, number: u32) -> SeriesRef<'_> {
+        let chunk = self.starts.partition_point(|start| *start <= number) - 1;
+        self.chunks[chunk].series((number - self.starts[chunk]) as usize)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.cut();
+        self.chunks.clear();
+        self.starts.clear();
+        self.known.clear();
+        self.texts.clear();
+        self.lens.clear();
+        self.ids.clear();
+        self.before.clear();
+    }
+
+    fn cut(&mut self) {
+        if !self.open.is_empty() {
+            self.starts.push((self.len() - self.open.len()) as u32);
+            self.chunks.push(Arc::new(self.open.finish()));
+        }
+    }
+}
+
+/// A short hash of a series' labels: equal labels have equal ones, and the few others that share it are told apart by comparing.
+pub(super) fn id<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> u32 {
+    hash_pairs(labels) as u32
+}

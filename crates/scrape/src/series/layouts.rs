@@ -1,0 +1,107 @@
+//! Layouts made of other layouts' series, sharing the chunks that come out as they were.
+
+use std::sync::Arc;
+
+use model::{Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef};
+
+/// The layout without some rows (ascending). Chunks that lose none are shared.
+pub(super) fn without(layout: &Arc<Layout>, rows: &[u32]) -> Arc<Layout> {
+    if rows.is_empty() {
+        return layout.clone();
+    }
+    let mut builder = LayoutBuilder::default();
+    let (mut start, mut rest) = (0, rows);
+    for chunk in layout.chunks() {
+        let end = start + chunk.len();
+        let (here, after) = rest.split_at(rest.partition_point(|row| (*row as usize) < end));
+        rest = after;
+        if here.is_empty() {
+            builder.push_chunk(chunk.clone());
+        } else {
+            let keep = (0..chunk.len()).filter(|at| here.binary_search(&((start + at) as u32)).is_err());
+            keep.for_each(|at| push(&mut builder, chunk.series(at)));
+            builder.cut();
+        }
+        start = end;
+    }
+    Arc::new(builder.finish())
+}
+
+/// Adds a series that has been in a chunk before, and so fits into one.
+pub(super) fn push(builder: &mut LayoutBuilder, series: SeriesRef<'_>) {
+    let pushed = builder.push(series.iter());
+    debug_assert!(pushed.is_ok());
+}
+
+/// Finds series by their row.
+pub(super) struct Finder<'a> {
+    layout: &'a Layout,
+    /// The first row of each chunk.
+    starts: Vec<usize>,
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn new(layout: &'a Layout) -> Self {
+        let starts = layout.chunks().iter().scan(0, |next, chunk| Some(std::mem::replace(next, *next + chunk.len()))).collect();
+        Self { layout, starts }
+    }
+
+    /// The series of a row of the layout. Panics if there is none, like indexing.
+    pub(super) fn series(&self, row: usize) -> SeriesRef<'a> {
+        let chunk = self.starts.partition_point(|start| *start <= row) - 1;
+        self.layout.chunks()[chunk].series(row - self.starts[chunk])
+    }
+}
+
+/// The layout itself, or one of full chunks if it has come to be made of too many small ones.
+pub(super) fn repacked(layout: Layout) -> Layout {
+    let needed = layout.len().div_ceil(MAX_CHUNK_SERIES);
+    if layout.chunks().len() <= 2 * needed + 4 {
+        return layout;
+    }
+    let mut builder = LayoutBuilder::default();
+    layout.iter().for_each(|series| push(&mut builder, series));
+    builder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(chunks: &[&[&str]]) -> Arc<Layout> {
+        let mut builder = LayoutBuilder::default();
+        for names in chunks {
+            names.iter().for_each(|name| builder.push([("__name__", *name)].into_iter()).unwrap());
+            builder.cut();
+        }
+        Arc::new(builder.finish())
+    }
+
+    fn names(layout: &Layout) -> Vec<&str> {
+        layout.iter().map(|series| series.metric_name()).collect()
+    }
+
+    #[test]
+    fn only_chunks_that_lose_a_row_are_new() {
+        let before = layout(&[&["a", "b"], &["c"], &["d", "e"]]);
+        let after = without(&before, &[1, 2]);
+        assert_eq!(names(&after), ["a", "d", "e"]);
+        assert_eq!(after.chunks().len(), 2);
+        assert!(Arc::ptr_eq(&after.chunks()[1], &before.chunks()[2]));
+        assert!(Arc::ptr_eq(&without(&before, &[]), &before));
+    }
+
+    #[test]
+    fn rows_are_found_across_chunks() {
+        let layout = layout(&[&["a", "b"], &["c"]]);
+        let finder = Finder::new(&layout);
+        assert_eq!([0, 1, 2].map(|row| finder.series(row).metric_name()), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn only_crumbled_layouts_are_repacked() {
+        let crumbs: Vec<&[&str]> = vec![&["a"]; 7];
+        assert_eq!(repacked(Layout::clone(&layout(&crumbs))).chunks().len(), 1);
+        assert_eq!(repacked(Layout::clone(&layout(&crumbs[..6]))).chunks().len(), 6);
+    }
+}
