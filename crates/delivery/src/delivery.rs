@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use model::ConsumeMetrics;
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::info;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DiskConfig};
 use crate::encode::Encoder;
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
@@ -18,6 +19,7 @@ use crate::send::{self, Post};
 use crate::shards::sizing::{self, Sizing};
 use crate::shards::{Sender, Shard};
 use crate::shared::Shared;
+use crate::spool::{Log, Spool};
 use crate::status::Status;
 
 /// A change of the number of shards waits this long for requests under way; otherwise one slow request would stop all shards.
@@ -32,6 +34,8 @@ const FRONT_PART: usize = 8;
 pub struct Delivery {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
+    /// Writes to disk, if there is one; told to finish by the sender, it says how many samples are on disk alone.
+    spool: Option<(oneshot::Sender<()>, JoinHandle<u64>)>,
 }
 
 /// Why an endpoint did not start.
@@ -65,12 +69,10 @@ impl Delivery {
     /// down before its successor starts.
     ///
     /// # Errors
-    /// [`StartError`] if the configuration can't work.
+    /// [`StartError`] if the configuration can't work or the disk queue's directory can't be used.
     pub fn start<P: Post>(config: Config, post: P, metrics: &Metrics, handle: &Handle) -> Result<Self, StartError> {
         config.validate()?;
-        if let Some(disk) = &config.buffer.disk {
-            return Err(StartError::Disk { directory: disk.directory.clone(), source: std::io::ErrorKind::Unsupported.into() });
-        }
+        let log = config.buffer.disk.as_ref().map(open_log).transpose()?;
         let url: Box<str> = without_credentials(&config.url).into();
         let metrics = metrics.endpoint(&config.name, &url);
         metrics.shard_capacity.set(config.queue.capacity as i64);
@@ -89,7 +91,11 @@ impl Delivery {
             tasks.spawn_on(Shard::new(lane, sender.clone()).run(), handle);
         }
         tasks.spawn_on(look_after(sender), handle);
-        Ok(Self { shared, tasks })
+        let spool = log.map(|log| {
+            let (finish, finished) = oneshot::channel();
+            (finish, handle.spawn(Spool::new(log, shared.clone()).run(finished)))
+        });
+        Ok(Self { shared, tasks, spool })
     }
 
     /// Where batches go in. After the shutdown it refuses with [`model::Refused::Closed`].
@@ -131,13 +137,21 @@ impl Delivery {
         self.shared.change(Queue::close);
         let in_time = timeout(deadline, self.shared.idle()).await.is_ok();
         self.tasks.shutdown().await;
-        let lost = self.shared.with(|queue| queue.usage().1) as u64;
-        let drained = Drained { lost, on_disk: 0 };
+        let unread = match self.spool.take() {
+            Some((finish, spool)) => {
+                let _ = finish.send(()); // if it ended before, it has nothing to finish
+                spool.await.unwrap_or(0)
+            }
+            None => 0,
+        };
+        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().1, queue.unwritten_rows()));
+        let on_disk = unread + (rows - unwritten) as u64;
+        let drained = Drained { lost: unwritten as u64, on_disk };
         if !in_time {
             info!(
                 remote_name = &*self.shared.name,
                 url = &*self.shared.url,
-                lost,
+                lost = drained.lost,
                 on_disk = drained.on_disk,
                 "stopped before everything was sent"
             );
@@ -148,6 +162,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        if let Some((_, spool)) = &self.spool {
+            spool.abort();
+        }
         self.shared.change(Queue::close);
         self.shared.metrics.remove();
     }
@@ -181,6 +198,10 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
             info!(remote_name = &*shared.name, url = &*shared.url, from = before, to = now, wanted = lanes, "changed the number of shards");
         }
     }
+}
+
+fn open_log(disk: &DiskConfig) -> Result<Log, StartError> {
+    Log::open(&disk.directory, disk.max_bytes).map_err(|source| StartError::Disk { directory: disk.directory.clone(), source })
 }
 
 fn limits(config: &Config) -> Limits {

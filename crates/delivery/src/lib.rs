@@ -12,6 +12,7 @@ mod retry;
 mod send;
 mod shards;
 mod shared;
+mod spool;
 mod status;
 
 pub use config::{BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig};

@@ -47,6 +47,7 @@ struct Condition {
     status: Status,
     retry_log: Occasionally,
     reject_log: Occasionally,
+    disk_log: Occasionally,
 }
 
 impl Shared {
@@ -150,6 +151,31 @@ impl Shared {
                 suppressed,
                 "the receiver rejected a request, its samples are lost"
             );
+        }
+    }
+
+    /// Notes that the disk can't be written.
+    pub fn disk_failed(&self, message: &str) {
+        self.metrics.disk_errors.inc();
+        let mut condition = self.condition.lock();
+        let at = condition.status.disk.as_ref().map_or_else(SystemTime::now, |failure| failure.at);
+        condition.status.disk = Some(Failure { at, message: message.into() });
+        if let Some(suppressed) = condition.disk_log.check(Instant::now(), LOG_EVERY) {
+            error!(
+                remote_name = &*self.name,
+                url = &*self.url,
+                error = message,
+                suppressed,
+                "the disk queue can't be used, batches stay in memory"
+            );
+        }
+    }
+
+    /// Notes that the disk was written.
+    pub fn disk_works(&self) {
+        let mut condition = self.condition.lock();
+        if condition.status.disk.take().is_some() && condition.disk_log.reset() {
+            info!(remote_name = &*self.name, url = &*self.url, "the disk queue works again");
         }
     }
 

@@ -20,6 +20,7 @@ use cache::{Lookup, TemplateCache};
 use outgoing::Outgoing;
 pub use outgoing::Relabel;
 use template::{Fragment, STAMP_RANGE, Stamps, Template};
+pub(crate) use wire::put_varint;
 
 /// A request is cut at this many bytes before compression, however few samples it has: Prometheus refuses more than 32 MiB.
 const MAX_PLAIN: usize = 16 << 20;
@@ -181,7 +182,7 @@ impl Request {
     #[must_use]
     pub fn finish(mut self) -> Bytes {
         let mut prefix = Vec::with_capacity(PREFIX);
-        wire::put_varint(&mut prefix, self.plain_len as u64);
+        put_varint(&mut prefix, self.plain_len as u64);
         let start = PREFIX - prefix.len();
         self.bytes[start..PREFIX].copy_from_slice(&prefix);
         Bytes::from(self.bytes).slice(start..)

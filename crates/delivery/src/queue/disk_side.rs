@@ -16,7 +16,6 @@ impl Queue {
     /// Batches to be written now, in the order in which to write them, up to `max_bytes`: those of the front whose time has come (or all,
     /// if `all` or if later ones wait in the back), then the back. [`Queue::settle`] must follow.
     pub fn begin_write(&mut self, now: Instant, all: bool, max_bytes: usize) -> Vec<Write> {
-        self.writing = true;
         let all = all || !self.back.is_empty();
         let (mut found, mut bytes) = (Vec::new(), 0);
         let front = self.lanes.iter().flat_map(|lane| lane.unwritten().take_while(|item| all || item.spill_at <= now));
@@ -28,6 +27,7 @@ impl Queue {
             bytes += item.bytes;
             found.push(Write { batch: item.batch.clone(), front });
         }
+        self.writing = !found.is_empty();
         found
     }
 
@@ -49,9 +49,10 @@ impl Queue {
         }
     }
 
-    /// Bytes of batches that are to be read from disk now.
+    /// Bytes of batches that are to be read from disk now: none while the front is more than half full, so that they are many at a time.
     pub fn room(&self) -> usize {
-        if self.behind { self.limits.front.saturating_sub(self.front_bytes) } else { 0 }
+        let wanted = self.behind && self.front_bytes <= self.limits.front / 2;
+        if wanted { (self.limits.front - self.front_bytes).max(1) } else { 0 }
     }
 
     /// Takes batches that were read from disk, with their records.
@@ -93,10 +94,23 @@ impl Queue {
         std::mem::take(&mut self.acknowledged)
     }
 
-    /// When there will next be something to write; if never, the caller is woken when that changes.
-    pub fn next_write(&mut self) -> Option<Instant> {
-        let next = self.lanes.iter().filter_map(|lane| lane.unwritten().next().map(|item| item.spill_at)).min();
+    /// When there is next something to write; if never, the caller is woken when that changes.
+    pub fn next_write(&mut self, now: Instant) -> Option<Instant> {
+        let front = self.lanes.iter().filter_map(|lane| lane.unwritten().next().map(|item| item.spill_at)).min();
+        let next = if self.back.is_empty() { front } else { Some(now) };
         self.spool_sleeps = next.is_none();
         next
+    }
+
+    /// Rows in memory that are not on disk.
+    pub fn unwritten_rows(&self) -> usize {
+        let front = self.lanes.iter().flat_map(|lane| lane.unwritten());
+        front.chain(&self.back).chain(self.held.values().flatten()).map(|item| item.batch.len()).sum()
+    }
+
+    /// The disk can't be used at all: go on in memory.
+    pub fn without_disk(&mut self, now: Instant) -> Wake {
+        self.limits = super::Limits { front: self.limits.total, disk: false, ..self.limits };
+        self.settle(false, now)
     }
 }

@@ -72,7 +72,7 @@ pub(crate) enum Step {
     Wait(Option<Instant>),
 }
 
-/// Whom to wake after a change.
+/// Whom to wake after a change. Waking somebody for nothing does no harm.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wake {
     /// This shard.
@@ -240,7 +240,7 @@ impl Queue {
             item.sent_rows = item.sent_rows.max(part);
         }
         let all_lanes = self.pull_up(now) | self.move_lanes();
-        let feed = self.behind && self.front_bytes <= self.limits.front / 2;
+        let feed = self.room() > 0;
         let spool = (feed || self.spool_sleeps && !self.acknowledged.is_empty()) && self.wake_spool().spool;
         Wake { lane: None, all_lanes, spool, idle: self.is_empty() }
     }

@@ -230,26 +230,26 @@ fn only_what_is_not_acknowledged_in_time_is_written() {
     queue.enqueue(source.batch(1, 1), now).unwrap();
     queue.enqueue(source.batch(1, 2), now + SPILL / 2).unwrap();
     assert!(queue.begin_write(now + SPILL / 2, false, usize::MAX).is_empty());
-    assert_eq!(queue.next_write(), Some(now + SPILL));
+    assert_eq!(queue.next_write(now), Some(now + SPILL));
     let mut record = 100;
     assert_eq!(stamps(&write(&mut queue, now + SPILL, &mut record)), [1]);
-    assert_eq!(queue.next_write(), Some(now + SPILL / 2 + SPILL));
+    assert_eq!(queue.next_write(now), Some(now + SPILL / 2 + SPILL));
     queue.peek(0, 1);
     queue.complete(0, 2, 0, now + SPILL);
     assert_eq!(queue.take_acknowledged(), [101], "the other one never saw the disk");
-    assert_eq!(queue.next_write(), None);
+    assert_eq!(queue.next_write(now), None);
 }
 
 #[test]
 fn who_sleeps_without_a_time_is_woken_by_the_next_batch_and_by_acknowledgements() {
     let now = Instant::now();
     let (mut queue, source) = (with_disk(100, now), Source::new(10));
-    assert_eq!(queue.next_write(), None);
+    assert_eq!(queue.next_write(now), None);
     assert!(queue.enqueue(source.batch(1, 1), now).unwrap().spool);
     assert!(!queue.enqueue(source.batch(1, 2), now).unwrap().spool, "once is enough");
     write(&mut queue, now + SPILL, &mut 0);
     queue.settle(false, now);
-    assert_eq!(queue.next_write(), None);
+    assert_eq!(queue.next_write(now), None);
     queue.peek(0, 0);
     assert!(queue.complete(0, 1, 0, now).spool);
 }

@@ -1,5 +1,6 @@
 //! A receiver that answers by script and remembers what it got, and what tests need around it.
 #![allow(dead_code)] // not every test file uses all of it
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy.toml allows them in test functions only
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ struct State {
     script: VecDeque<Answer>,
     otherwise: Option<Answer>,
     got: Vec<Got>,
+    /// Samples in requests that were answered with 200.
+    taken: usize,
     under_way: usize,
     most_under_way: usize,
 }
@@ -66,6 +69,11 @@ impl Receiver {
         let receiver = Self::default();
         receiver.state.lock().script.extend(script);
         receiver
+    }
+
+    /// Answers so the next requests.
+    pub fn next(&self, script: impl IntoIterator<Item = Answer>) {
+        self.state.lock().script.extend(script);
     }
 
     /// Answers so whenever the script is at its end.
@@ -97,21 +105,28 @@ impl Receiver {
 
     /// Waits until `count` requests came.
     pub async fn requests(&self, count: usize) -> Vec<Got> {
-        self.until(|receiver| receiver.got().len() >= count).await;
+        self.until(|state| state.got.len() >= count).await;
         self.got()
     }
 
     /// Waits until `count` samples were taken.
     pub async fn taken(&self, count: usize) -> Vec<Sample> {
-        self.until(|receiver| receiver.samples().len() >= count).await;
+        self.until(|state| state.taken >= count).await;
         self.samples()
     }
 
-    async fn until(&self, done: impl Fn(&Self) -> bool) {
+    fn keep(&self, got: Got) {
+        let samples = if got.status == 200 { decode(&got.body).len() } else { 0 };
+        let mut state = self.state.lock();
+        state.taken += samples;
+        state.got.push(got);
+    }
+
+    async fn until(&self, done: impl Fn(&State) -> bool) {
         let waiting = async {
             loop {
                 let changed = self.changed.notified();
-                if done(self) {
+                if done(&self.state.lock()) {
                     return;
                 }
                 changed.await;
@@ -143,7 +158,7 @@ impl Post for Receiver {
             }
         };
         drop(under_way);
-        self.state.lock().got.push(Got { at, headers, body, status });
+        self.keep(Got { at, headers, body, status });
         self.changed.notify_waiters();
         match status {
             0 => Err(PostError("connection reset".into())),
