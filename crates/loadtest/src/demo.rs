@@ -247,7 +247,8 @@ impl Stage {
         loop {
             ticks.tick().await;
             let mut view = watch.look(&self.fleet, &self.judge, self.options.interval).await;
-            view.elapsed = times.elapsed();
+            // The wait for the last samples is not part of the story.
+            view.elapsed = times.elapsed().min(self.options.for_);
             view.whole = self.options.for_;
             view.load = format!("{} targets × {} series every {:?}", self.options.targets, self.options.series, self.options.interval);
             screen.show(&view, &story.events());
