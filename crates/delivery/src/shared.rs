@@ -113,10 +113,14 @@ impl Shared {
         }
     }
 
-    /// Notes that the receiver took `samples`, the latest at `latest`, after `busy`.
-    pub fn delivered(&self, samples: usize, latest: i64, busy: Duration) {
-        self.progress.went.fetch_add(samples as u64, Relaxed);
+    /// Notes that `rows` are done with, sent or dropped, after `busy`.
+    pub fn went(&self, rows: usize, busy: Duration) {
+        self.progress.went.fetch_add(rows as u64, Relaxed);
         self.progress.busy_micros.fetch_add(busy.as_micros() as u64, Relaxed);
+    }
+
+    /// Notes that the receiver took a request whose latest sample is at `latest`.
+    pub fn delivered(&self, latest: i64) {
         EndpointMetrics::raise(&self.metrics.highest_sent, latest);
         let mut condition = self.condition.lock();
         condition.status.delivered_at = Some(SystemTime::now());

@@ -1,5 +1,7 @@
 //! An endpoint with a disk: what a slow, absent or returning receiver, restarts, damage and a full disk do to samples.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions only
+
 mod receiver;
 
 use std::fs;
@@ -83,7 +85,6 @@ async fn what_is_not_acknowledged_after_half_a_second_is_on_disk_until_it_is() {
     assert!(metric(&registry, "collector_remote_write_disk_bytes", "") > 0.0);
     receiver.otherwise(Answer::Status(200));
     receiver.taken(2000).await;
-    sleep(2 * SECOND).await;
     assert_eq!(metric(&registry, REPLAYED, ""), 0.0, "it was in memory");
     assert_eq!(delivery.shutdown(SECOND).await, Drained::default());
     let (again, _) = start(with_disk(directory.path(), |_| {}), &receiver);

@@ -1,5 +1,7 @@
 //! The endpoint over real HTTP/1.1 on loopback, with an implementation of [`Post`] as a component would write one.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions only
+
 mod receiver;
 
 use std::convert::Infallible;

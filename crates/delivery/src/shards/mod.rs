@@ -84,12 +84,15 @@ impl<P: Post> Shard<P> {
             let (samples, latest, dropped, too_old) = (request.samples, request.latest, request.dropped, request.too_old);
             let body = request.finish();
             self.last_bytes = body.len();
+            let began = Instant::now();
             let done = samples == 0 || matches!(self.deliver(&body, samples, latest, &mut attempts).await, Outcome::Done);
             let (whole, part) = if done { (whole, part) } else { (0, 0) };
             self.sender.shared.change(|queue| queue.complete(self.lane, whole, part, Instant::now()));
             if done {
-                self.sender.shared.metrics.dropped_series.inc_by(dropped as u64);
-                self.sender.shared.metrics.too_old.inc_by(too_old as u64);
+                let shared = &self.sender.shared;
+                shared.metrics.dropped_series.inc_by(dropped as u64);
+                shared.metrics.too_old.inc_by(too_old as u64);
+                shared.went(samples + dropped + too_old, began.elapsed());
                 return;
             }
         }
@@ -128,10 +131,9 @@ impl<P: Post> Shard<P> {
     async fn deliver(&self, body: &Bytes, samples: usize, latest: i64, attempts: &mut Attempts) -> Outcome {
         let Sender { config, shared, .. } = &*self.sender;
         loop {
-            let began = Instant::now();
             let answer = self.attempt(body.clone(), samples, attempts.count).await;
             match judge(&answer, config.queue.retry_on_http_429, SystemTime::now()) {
-                Verdict::Delivered => shared.delivered(samples, latest, began.elapsed()),
+                Verdict::Delivered => shared.delivered(latest),
                 Verdict::Rejected => shared.rejected(samples, &describe(&answer)),
                 Verdict::Again(asked) => {
                     attempts.count = attempts.count.saturating_add(1);

@@ -17,9 +17,9 @@ const TOLERANCE: f64 = 0.3;
 pub(crate) struct Observed {
     /// Samples that came in.
     pub came: f64,
-    /// Samples that were acknowledged.
+    /// Samples that were done with: sent or dropped.
     pub went: f64,
-    /// Time that all shards together spent sending them.
+    /// Time that all shards together spent on that.
     pub busy: Duration,
     /// Samples that wait for longer than it takes to fill a request.
     pub backlog: f64,

@@ -242,7 +242,9 @@ mod tests {
         Arc::new(builder.finish())
     }
 
-    fn series(batch: &Batch) -> Vec<(Vec<(&str, &str)>, i64, u64)> {
+    type Sample<'a> = (Vec<(&'a str, &'a str)>, i64, u64);
+
+    fn series(batch: &Batch) -> Vec<Sample<'_>> {
         batch.iter().map(|(labels, timestamp, value)| (labels.iter().collect(), timestamp, value.to_bits())).collect()
     }
 

@@ -116,15 +116,15 @@ impl Spool {
     async fn round(&mut self, last: bool) -> bool {
         let now = Instant::now();
         let may_write = last || self.retry_at.is_none_or(|at| at <= now);
-        let due = last || now >= self.saved_at + SAVE_EVERY;
-        let save = due && self.log.as_ref().is_some_and(Log::is_unsaved);
+        let save = last || now >= self.saved_at + SAVE_EVERY;
         let work = self.shared.with(|queue| Work {
             write: if may_write { queue.begin_write(now, last, WRITE_BYTES) } else { Vec::new() },
             acknowledged: queue.take_acknowledged(),
             read: if last { 0 } else { queue.room() },
             save,
         });
-        if work.write.is_empty() && work.acknowledged.is_empty() && work.read == 0 && !work.save {
+        let unsaved = save && self.log.as_ref().is_some_and(Log::is_unsaved);
+        if work.write.is_empty() && work.acknowledged.is_empty() && work.read == 0 && !unsaved {
             return false;
         }
         match self.lend(move |log| work.run(log)).await {
