@@ -82,9 +82,9 @@ fn a_new_series_among_shuffled_ones_is_found_again() {
 #[test]
 fn chunks_don_t_crumble_for_ever() {
     let mut target = Target::new(Rules::default());
-    let mut body = plain("m", 3000);
+    let mut body = plain("m", 1500);
     target.scrape(&body.concat());
-    for round in 0..200 {
+    for round in 0..80 {
         // Each round splits or thins some chunk.
         let at = (round * 37) % (body.len() - 20);
         body.drain(at..at + 10);

@@ -1,0 +1,53 @@
+//! Memory that is passed from scrape to scrape, so that there is as much of it as scrapes are reading bodies, not as there are targets.
+
+use parking_lot::Mutex;
+
+use crate::fetch::Gunzip;
+use crate::series::Scratch;
+
+/// What reading one body needs. Taken when the head of an answer has come.
+#[derive(Default)]
+pub(crate) struct Workbench {
+    pub(crate) scratch: Scratch,
+    /// Made when a compressed body first needs it.
+    pub(crate) gunzip: Option<Box<Gunzip>>,
+}
+
+/// Idle workbenches. Taking never waits: a slow target keeps its own, and others get new ones.
+pub(crate) struct Pool {
+    idle: Mutex<Vec<Box<Workbench>>>,
+    max_idle: usize,
+}
+
+impl Pool {
+    /// A pool that keeps at most `max_idle` workbenches (each up to about 2 MiB) while nobody uses them.
+    pub(crate) fn new(max_idle: usize) -> Self {
+        Self { idle: Mutex::default(), max_idle }
+    }
+
+    pub(crate) fn take(&self) -> Box<Workbench> {
+        self.idle.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&self, workbench: Box<Workbench>) {
+        let mut idle = self.idle.lock();
+        if idle.len() < self.max_idle {
+            idle.push(workbench);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_maximum_is_kept() {
+        let pool = Pool::new(2);
+        let taken = [pool.take(), pool.take(), pool.take()];
+        taken.into_iter().for_each(|workbench| pool.give_back(workbench));
+        assert_eq!(pool.idle.lock().len(), 2);
+        pool.take();
+        assert_eq!(pool.idle.lock().len(), 1);
+    }
+}

@@ -1,0 +1,189 @@
+//! Exposition formats as HTTP names them: what is asked for, and what an answer says it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A format that a target can be asked for. Named as in `scrape_protocols`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum ScrapeProtocol {
+    PrometheusProto,
+    OpenMetricsText1_0_0,
+    OpenMetricsText0_0_1,
+    PrometheusText1_0_0,
+    PrometheusText0_0_4,
+}
+
+/// All formats with their names and media types.
+const PROTOCOLS: [(ScrapeProtocol, &str, &str); 5] = [
+    (
+        ScrapeProtocol::PrometheusProto,
+        "PrometheusProto",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+    ),
+    (ScrapeProtocol::OpenMetricsText1_0_0, "OpenMetricsText1.0.0", "application/openmetrics-text;version=1.0.0"),
+    (ScrapeProtocol::OpenMetricsText0_0_1, "OpenMetricsText0.0.1", "application/openmetrics-text;version=0.0.1"),
+    (ScrapeProtocol::PrometheusText1_0_0, "PrometheusText1.0.0", "text/plain;version=1.0.0"),
+    (ScrapeProtocol::PrometheusText0_0_4, "PrometheusText0.0.4", "text/plain;version=0.0.4"),
+];
+
+impl ScrapeProtocol {
+    /// Alloy's default of `scrape_protocols`.
+    pub const DEFAULT: [Self; 4] =
+        [Self::OpenMetricsText1_0_0, Self::OpenMetricsText0_0_1, Self::PrometheusText1_0_0, Self::PrometheusText0_0_4];
+
+    /// Whether this version can read the format.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        matches!(self, Self::PrometheusText1_0_0 | Self::PrometheusText0_0_4)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
+        PROTOCOLS.iter().find(|(protocol, ..)| *protocol == self).unwrap_or(&PROTOCOLS[4])
+    }
+}
+
+impl fmt::Display for ScrapeProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().1)
+    }
+}
+
+/// A name that no format has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown scrape protocol {0:?}, supported: OpenMetricsText0.0.1, OpenMetricsText1.0.0, PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0"
+)]
+pub struct UnknownProtocol(String);
+
+impl FromStr for ScrapeProtocol {
+    type Err = UnknownProtocol;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProtocol> {
+        PROTOCOLS.iter().find(|(_, known, _)| *known == name).map(|row| row.0).ok_or_else(|| UnknownProtocol(name.to_owned()))
+    }
+}
+
+/// How names that are not valid in the legacy scheme are to be written, as `metric_name_escaping_scheme` names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum Escaping {
+    AllowUtf8,
+    #[default]
+    Underscores,
+    Dots,
+    Values,
+}
+
+impl Escaping {
+    /// The scheme's name in the `Accept` header and in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllowUtf8 => "allow-utf-8",
+            Self::Underscores => "underscores",
+            Self::Dots => "dots",
+            Self::Values => "values",
+        }
+    }
+}
+
+/// The formats that are offered to targets: those that can be read.
+pub(crate) fn offered(protocols: &[ScrapeProtocol]) -> impl Iterator<Item = ScrapeProtocol> {
+    protocols.iter().copied().filter(|protocol| protocol.is_readable())
+}
+
+/// The `Accept` header: the offered formats with falling weights, and at last anything, as Prometheus writes it.
+pub(crate) fn accept(protocols: &[ScrapeProtocol], escaping: Escaping) -> String {
+    let (mut weight, mut header) = (PROTOCOLS.len() + 1, String::new());
+    for protocol in offered(protocols) {
+        header.push_str(protocol.row().2);
+        if protocol == ScrapeProtocol::PrometheusText1_0_0 {
+            header.push_str(";escaping=");
+            header.push_str(escaping.as_str());
+        }
+        header.push_str(&format!(";q=0.{weight},"));
+        weight -= 1;
+    }
+    header.push_str(&format!("*/*;q=0.{weight}"));
+    header
+}
+
+/// Why an answer's format can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentTypeError {
+    /// No content type, and nothing to fall back to.
+    #[error("non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol specified for target")]
+    Blank,
+    /// A content type that is no exposition format, and nothing to fall back to.
+    #[error("received unsupported Content-Type {0:?} and no fallback_scrape_protocol specified for target")]
+    Unsupported(Box<str>),
+    /// A format of Prometheus' that was not asked for, as it can't be read.
+    #[error("the target answers in {0:?}, which can't be read yet, although it was asked for text/plain")]
+    NotReadable(Box<str>),
+}
+
+/// Whether the body of an answer with this `Content-Type` is in the text format.
+pub(crate) fn check_content_type(header: Option<&str>, fallback: Option<ScrapeProtocol>) -> Result<(), ContentTypeError> {
+    let header = header.unwrap_or_default();
+    let media_type = header.split(';').next().unwrap_or_default().trim();
+    let shown = || media_type.chars().take(100).collect();
+    if media_type.eq_ignore_ascii_case("text/plain") {
+        return Ok(());
+    }
+    if ["application/openmetrics-text", "application/vnd.google.protobuf"].iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        return Err(ContentTypeError::NotReadable(shown()));
+    }
+    match fallback {
+        Some(_) => Ok(()),
+        None if header.is_empty() => Err(ContentTypeError::Blank),
+        None => Err(ContentTypeError::Unsupported(shown())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written() {
+        for (protocol, name, _) in PROTOCOLS {
+            assert_eq!(name.parse(), Ok(protocol));
+            assert_eq!(protocol.to_string(), name);
+        }
+        assert!("text".parse::<ScrapeProtocol>().unwrap_err().to_string().starts_with("unknown scrape protocol \"text\""));
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_asked_for() {
+        assert_eq!(
+            accept(&ScrapeProtocol::DEFAULT, Escaping::Underscores),
+            "text/plain;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
+        );
+        assert_eq!(accept(&[ScrapeProtocol::PrometheusText0_0_4], Escaping::AllowUtf8), "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
+    }
+
+    #[test]
+    fn the_content_type_decides_and_the_fallback_helps() {
+        use ContentTypeError::{Blank, NotReadable, Unsupported};
+        let fallback = Some(ScrapeProtocol::PrometheusText0_0_4);
+        let cases = [
+            (Some("text/plain"), Ok(()), Ok(())),
+            (Some("text/plain; version=0.0.4; charset=utf-8"), Ok(()), Ok(())),
+            (Some("Text/Plain;version=1.0.0"), Ok(()), Ok(())),
+            (None, Ok(()), Err(Blank)),
+            (Some(""), Ok(()), Err(Blank)),
+            (Some("text/html; x"), Ok(()), Err(Unsupported("text/html".into()))),
+            (Some(";"), Ok(()), Err(Unsupported("".into()))),
+            (
+                Some("application/openmetrics-text; version=1.0.0"),
+                Err(NotReadable("application/openmetrics-text".into())),
+                Err(NotReadable("application/openmetrics-text".into())),
+            ),
+        ];
+        for (header, with, without) in cases {
+            assert_eq!(check_content_type(header, fallback), with, "{header:?}");
+            assert_eq!(check_content_type(header, None), without, "{header:?}");
+        }
+    }
+}
