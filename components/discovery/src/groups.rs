@@ -101,7 +101,16 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_groups_is_refused() {
-        for json in ["", "{}", "[null]", r#"[{"targets":"a"}]"#, r#"[{"target":["a"]}]"#, r#"[{"labels":{"a":1}}]"#, "[] x", r#"[{"labels":{"":"x"}}]"#] {
+        for json in [
+            "",
+            "{}",
+            "[null]",
+            r#"[{"targets":"a"}]"#,
+            r#"[{"target":["a"]}]"#,
+            r#"[{"labels":{"a":1}}]"#,
+            "[] x",
+            r#"[{"labels":{"":"x"}}]"#,
+        ] {
             assert!(from_json(json.as_bytes(), META).is_err(), "{json}");
         }
         for yaml in ["a: b", "- null", "- target: [a]", "- targets: a", "\t- x", "- targets: [a]\n  targets: [b]"] {

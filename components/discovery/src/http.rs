@@ -120,7 +120,9 @@ mod tests {
         for taken in ["application/json", " Application/JSON ", "application/json; charset=utf-8", "application/json;charset=\"UTF-8\""] {
             assert!(fits(taken), "{taken}");
         }
-        for refused in ["", "text/json", "application/json; charset=latin1", "application/json;", "application/json; q=1", "application/jsonx"] {
+        for refused in
+            ["", "text/json", "application/json; charset=latin1", "application/json;", "application/json; q=1", "application/jsonx"]
+        {
             assert!(!fits(refused), "{refused}");
         }
     }

@@ -19,7 +19,8 @@ impl RefreshMetrics {
     pub(crate) fn new(registry: &Registry, mechanism: &str) -> Result<Self, prometheus::Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("mechanism", mechanism);
         let failures = IntCounter::with_opts(
-            opts("prometheus_sd_refresh_failures_total", "Number of refresh failures for the given SD mechanism.").const_label("config", ""),
+            opts("prometheus_sd_refresh_failures_total", "Number of refresh failures for the given SD mechanism.")
+                .const_label("config", ""),
         )?;
         let duration = Durations::new(
             opts("prometheus_sd_refresh_duration_seconds", "The duration of a refresh in seconds for the given SD mechanism.")

@@ -8,13 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use component::{BuildError, Component, Context, Event, RunError, Setup};
 use prometheus::Gauge;
 use syntax::{Block, OptionalSecret};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use watch::{Watcher, folder_of};
 
 /// The largest file that is exported. What is meant for expressions is far smaller.
 const MAX_FILE: u64 = 16 << 20;
 /// After a change was seen: how long to wait for the writer to finish, as in Alloy.
 const SETTLE: Duration = Duration::from_millis(30);
+/// Readings that events ask for are at least this far apart, as other files in the folder may change all the time.
+const MIN_GAP: Duration = Duration::from_millis(100);
 
 syntax::text_enum! {
     /// How changes of a file are noticed.
@@ -73,8 +75,8 @@ impl Component for LocalFile {
 
     /// Reads the file at once, as whoever refers to it needs the content to be evaluated.
     fn build(arguments: Arguments, setup: &Setup) -> Result<(Self, Exports), BuildError> {
-        let last_accessed =
-            Gauge::new("local_file_timestamp_last_accessed_unix_seconds", "The last successful access in unix seconds").map_err(BuildError::new)?;
+        let last_accessed = Gauge::new("local_file_timestamp_last_accessed_unix_seconds", "The last successful access in unix seconds")
+            .map_err(BuildError::new)?;
         setup.registry().register(Box::new(last_accessed.clone())).map_err(BuildError::new)?;
         let mut watcher = Watcher::new();
         watch(&mut watcher, &arguments); // before reading, lest a change fall in between
@@ -86,7 +88,7 @@ impl Component for LocalFile {
 
     async fn run(mut self, mut context: Context<Self>) -> Result<(), RunError> {
         context.health().healthy("read file");
-        let mut next_poll = Instant::now() + self.arguments.poll_frequency;
+        let mut last_read = Instant::now();
         loop {
             tokio::select! {
                 event = context.next() => match event {
@@ -94,10 +96,10 @@ impl Component for LocalFile {
                     Event::Debug(_) => continue,
                     Event::Stop(_) => return Ok(()),
                 },
-                () = self.watcher.changed() => sleep(SETTLE).await,
-                () = sleep_until(next_poll) => {}
+                () = self.watcher.changed() => sleep_until((Instant::now() + SETTLE).max(last_read + MIN_GAP)).await,
+                () = sleep_until(last_read + self.arguments.poll_frequency) => {}
             }
-            next_poll = Instant::now() + self.arguments.poll_frequency;
+            last_read = Instant::now();
             watch(&mut self.watcher, &self.arguments);
             self.read_again(&mut context).await;
         }
@@ -108,7 +110,8 @@ impl LocalFile {
     async fn read_again(&mut self, context: &mut Context<Self>) {
         let path = PathBuf::from(&self.arguments.filename);
         // The file may lie on a network.
-        let content = tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(format!("failed to read file: {error}")));
+        let content =
+            tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(format!("failed to read file: {error}")));
         match content {
             Ok(content) => {
                 self.last_accessed.set(now());

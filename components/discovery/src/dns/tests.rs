@@ -74,10 +74,7 @@ fn shown(refreshed: &Refreshed) -> Vec<String> {
 #[tokio::test]
 async fn srv_records_bring_their_ports() {
     let (mut dns, zone, metrics, _) = dns(r#"names = ["_http._tcp.example.org"]"#).await;
-    let records = vec![
-        RData::SRV(SRV::new(0, 0, 9101, name("b.example.org."))),
-        RData::SRV(SRV::new(0, 0, 9100, name("a.example.org."))),
-    ];
+    let records = vec![RData::SRV(SRV::new(0, 0, 9101, name("b.example.org."))), RData::SRV(SRV::new(0, 0, 9100, name("a.example.org.")))];
     zone.lock().insert(("_http._tcp.example.org.".into(), RecordType::SRV), Ok(records));
     assert_eq!(
         shown(&dns.refresh(&metrics).await),
@@ -91,7 +88,8 @@ async fn srv_records_bring_their_ports() {
 #[tokio::test]
 async fn addresses_get_the_configured_port_whatever_the_way_to_them() {
     let (mut dns, zone, metrics, _) = dns("names = [\"h.example\"]\ntype = \"a\"\nport = 80").await;
-    let records = vec![RData::CNAME(CNAME(name("x.example."))), RData::A(A(Ipv4Addr::new(10, 0, 0, 2))), RData::A(A(Ipv4Addr::new(10, 0, 0, 1)))];
+    let records =
+        vec![RData::CNAME(CNAME(name("x.example."))), RData::A(A(Ipv4Addr::new(10, 0, 0, 2))), RData::A(A(Ipv4Addr::new(10, 0, 0, 1)))];
     zone.lock().insert(("h.example.".into(), RecordType::A), Ok(records));
     let expected =
         [r#"{__address__="10.0.0.1:80", __meta_dns_name="h.example"}"#, r#"{__address__="10.0.0.2:80", __meta_dns_name="h.example"}"#];

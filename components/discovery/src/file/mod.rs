@@ -87,13 +87,7 @@ impl Discovery for Files {
 
     fn new(arguments: Arguments) -> Result<Self, String> {
         let patterns = arguments.patterns()?;
-        Ok(Self {
-            interval: arguments.refresh_interval,
-            patterns,
-            watcher: Watcher::new(),
-            known: BTreeMap::new(),
-            was_blind: false,
-        })
+        Ok(Self { interval: arguments.refresh_interval, patterns, watcher: Watcher::new(), known: BTreeMap::new(), was_blind: false })
     }
 
     fn interval(&self) -> Duration {

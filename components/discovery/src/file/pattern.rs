@@ -32,7 +32,11 @@ impl Pattern {
         if !EXTENSIONS.contains(&extension) || stem.matches('*').count() > 1 || folder.to_string_lossy().contains('*') {
             return Err(invalid());
         }
-        let name = if name.contains(['*', '?', '[', '\\']) { Name::Wildcard(glob(name).map_err(|_| invalid())?) } else { Name::Literal(name.to_owned()) };
+        let name = if name.contains(['*', '?', '[', '\\']) {
+            Name::Wildcard(glob(name).map_err(|_| invalid())?)
+        } else {
+            Name::Literal(name.to_owned())
+        };
         Ok(Self { text: text.to_owned(), folder, name })
     }
 
