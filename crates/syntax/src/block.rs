@@ -179,3 +179,23 @@ impl<T: Block> Block for Arc<T> {
         (**self).label_text()
     }
 }
+
+/// No fields: the exports of a component that has none.
+impl Block for () {
+    fn schema() -> &'static Schema {
+        static EMPTY: Schema = Schema { doc: "", fields: Vec::new(), map_of: None };
+        &EMPTY
+    }
+
+    fn decode_fields(_: &mut Decoder<'_>) -> Option<Self> {
+        Some(())
+    }
+
+    fn defaults() -> Option<Self> {
+        Some(())
+    }
+
+    fn write_statements(&self, _: &mut Vec<Statement>) {}
+
+    fn write_object(&self, _: &mut Object) {}
+}

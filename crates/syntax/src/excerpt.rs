@@ -1,5 +1,6 @@
 //! Diagnostics drawn over excerpts of their sources, in Alloy's layout (`spec/language.md` §1.5).
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Severity, Sources};
@@ -15,18 +16,22 @@ const MAX_LINE_BYTES: usize = 400;
 
 /// See [`Diagnostics::render`].
 pub(crate) fn render(diagnostics: &Diagnostics, sources: &Sources, colour: bool) -> String {
+    // Cut into lines once, however many diagnostics a file has.
+    let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut text = String::new();
     for (index, diagnostic) in diagnostics.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
+        let cut = || sources.get(&diagnostic.file).map(|source| source.split('\n').collect()).unwrap_or_default();
+        let excerpt = Excerpt::new(diagnostic, lines.entry(&diagnostic.file).or_insert_with(cut));
         // Writing to a string cannot fail.
-        let _ = write_diagnostic(&mut text, diagnostic, sources, colour);
+        let _ = write_diagnostic(&mut text, diagnostic, excerpt.as_ref(), colour);
     }
     text
 }
 
-fn write_diagnostic(out: &mut String, diagnostic: &Diagnostic, sources: &Sources, colour: bool) -> fmt::Result {
+fn write_diagnostic(out: &mut String, diagnostic: &Diagnostic, excerpt: Option<&Excerpt<'_>>, colour: bool) -> fmt::Result {
     let (word, code) = match diagnostic.severity {
         Severity::Error => ("Error", 31),
         Severity::Warning => ("Warning", 33),
@@ -36,14 +41,10 @@ fn write_diagnostic(out: &mut String, diagnostic: &Diagnostic, sources: &Sources
     } else {
         writeln!(out, "{word}: {diagnostic}")?;
     }
-    let drawn = match sources.get(&diagnostic.file) {
-        Some(source) if diagnostic.span.start.line > 0 => Excerpt::new(diagnostic, source),
-        _ => None,
-    };
-    if let Some(excerpt) = &drawn {
+    if let Some(excerpt) = excerpt {
         excerpt.write(out)?;
     }
-    match (&diagnostic.help, &drawn) {
+    match (&diagnostic.help, excerpt) {
         (Some(help), Some(excerpt)) => writeln!(out, "{:width$} = help: {help}", "", width = excerpt.number_width),
         (Some(help), None) => writeln!(out, "  help: {help}"),
         (None, _) => Ok(()),
@@ -59,19 +60,19 @@ struct Excerpt<'a> {
 }
 
 impl<'a> Excerpt<'a> {
-    /// `None` if the source has no such line: it is not the text that was parsed.
-    fn new(diagnostic: &Diagnostic, source: &'a str) -> Option<Self> {
+    /// `None` if there is no place, or no such line: then these are not the lines that were parsed.
+    fn new(diagnostic: &Diagnostic, lines: &[&'a str]) -> Option<Self> {
         let position = |position: crate::Position| (position.line as usize, position.column as usize);
         let start = position(diagnostic.span.start);
         // The span's end is behind the last character; an empty span shows the character at its start.
         let (end_line, end_column) = position(diagnostic.span.end);
-        let end = if (end_line, end_column) <= start { start } else { (end_line, end_column - 1) };
-
+        let end = if (end_line, end_column) <= start { start } else { (end_line, end_column.saturating_sub(1)) };
+        if start.0 == 0 || end.0 > lines.len() {
+            return None;
+        }
         let first = start.0.saturating_sub(CONTEXT_LINES).max(1);
-        let count = end.0 + CONTEXT_LINES + 1 - first;
-        let lines: Vec<(usize, &str)> =
-            source.split('\n').enumerate().map(|(index, line)| (index + 1, line)).skip(first - 1).take(count).collect();
-        let last = lines.last().map(|(number, _)| *number).filter(|last| *last >= end.0)?;
+        let last = (end.0 + CONTEXT_LINES).min(lines.len());
+        let lines = lines.get(first - 1..last)?.iter().zip(first..).map(|(line, number)| (number, *line)).collect();
         Some(Self { lines, start, end, number_width: last.to_string().len() })
     }
 
@@ -108,7 +109,7 @@ impl<'a> Excerpt<'a> {
         let from = if number == self.start.0 { self.start.1 } else { 1 };
         let to = if number == self.end.0 { self.end.1 } else { usize::MAX };
         let mut marks = String::new();
-        for (index, character) in clipped(line).char_indices().take_while(|(index, _)| index + 1 <= to) {
+        for (index, character) in clipped(line).char_indices().take_while(|(index, _)| *index < to) {
             match character {
                 '\r' => {}
                 '\t' | '\u{b}' => marks.extend(std::iter::repeat_n(blank, TAB.len())),

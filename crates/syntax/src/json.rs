@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::block::Statement;
-use crate::value::Value;
+use crate::value::{Number, Value};
 
 /// A body: an array of `{name, type: "attr", value}` and `{name, type: "block", label?, body}`.
 #[must_use]
@@ -28,7 +28,9 @@ fn statement(statement: &Statement) -> Json {
 pub fn value(of: &Value) -> Json {
     let content = match of {
         Value::Null => Json::Null,
-        Value::Number(number) => json!(number.to_f64()),
+        Value::Number(Number::Int(number)) => json!(number),
+        Value::Number(Number::Uint(number)) => json!(number),
+        Value::Number(Number::Float(number)) => json!(number),
         Value::String(text) => json!(&**text),
         Value::Bytes(bytes) => json!(String::from_utf8_lossy(bytes)),
         Value::Bool(flag) => json!(flag),

@@ -109,8 +109,10 @@ impl<'a> Lexer<'a> {
         found
     }
 
+    /// An error from `start` up to here; on one line.
     fn error(&mut self, start: Position, message: impl Into<String>) {
-        let end = self.position().max(start);
+        let here = self.position();
+        let end = if here.line == start.line { here.max(start) } else { start };
         self.diagnostics.push(Diagnostic::error(&self.file, Span::new(start, end), message));
     }
 
@@ -137,7 +139,9 @@ impl<'a> Lexer<'a> {
                 kind
             }
         };
-        Token { kind, span: Span::new(start, self.position()) }
+        // A line feed is told at the end of its line, not over two lines.
+        let end = if kind == TokenKind::Terminator { start } else { self.position() };
+        Token { kind, span: Span::new(start, end) }
     }
 
     fn skip_whitespace(&mut self) {
@@ -176,7 +180,7 @@ impl<'a> Lexer<'a> {
         let hash = self.peek() == Some('#');
         let length = self.rest().find('\n').unwrap_or(self.rest().len());
         let text = self.rest().get(..length).unwrap_or_default().trim_end_matches('\r');
-        let portable = text.strip_prefix('#').map(|text| format!("write `//{text}`, which Alloy understands as well"));
+        let portable = text.strip_prefix('#').map(|text| format!("write //{text}, which Alloy understands as well"));
         self.bump_to(self.offset + text.len());
         if hash {
             let span = Span::new(start, self.position());

@@ -39,9 +39,16 @@ pub(crate) fn write_value(f: &mut Formatter<'_>, value: &Value) -> fmt::Result {
     }
 }
 
-/// A key as it must be written: bare if it is an identifier.
+/// A key as it must be written: bare if it is an identifier, raw if it needs escapes, which quoted keys do not have.
 pub(crate) fn key_text(key: &str) -> String {
-    if crate::lexer::is_identifier(key) { key.to_owned() } else { quoted(key) }
+    let needs_escapes = key.contains(|character: char| matches!(character, '"' | '\\') || character.is_control());
+    if crate::lexer::is_identifier(key) {
+        key.to_owned()
+    } else if needs_escapes && !key.contains('`') {
+        format!("`{key}`")
+    } else {
+        quoted(key)
+    }
 }
 
 /// A text in double quotes with the escapes that it needs.
@@ -55,7 +62,7 @@ pub(crate) fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            other if other.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(other))),
+            other if other.is_control() || other == '\u{feff}' => quoted.push_str(&format!("\\u{:04x}", u32::from(other))),
             other => quoted.push(other),
         }
     }

@@ -98,10 +98,14 @@ impl<'a> Parser<'a> {
         self.lexer.text(token)
     }
 
-    /// Steps over the next token, which should be `kind`.
+    /// Steps over the next token, which should be `kind`. Never steps over the end of a statement, so that the next
+    /// one is read whatever is wrong with this one.
     fn expect(&mut self, kind: TokenKind) -> Token {
         if !self.at(kind) {
             self.error_here(format!("expected {}, got {}", kind.as_str(), self.token.kind.as_str()));
+            if self.at(TokenKind::Terminator) {
+                return self.token;
+            }
         }
         self.advance()
     }

@@ -9,7 +9,7 @@ use crate::value::{Object, Value};
 /// Names and their values, over a parent that is asked for what is not found here. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    names: HashMap<Arc<str>, Entry>,
+    names: Arc<HashMap<Arc<str>, Entry>>,
     parent: Option<Arc<Scope>>,
     warnings: Option<Warnings>,
 }
@@ -31,7 +31,7 @@ impl Scope {
     /// An empty scope over this one.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { names: HashMap::new(), parent: Some(Arc::new(self.clone())), warnings: None }
+        Self { names: Arc::default(), parent: Some(Arc::new(self.clone())), warnings: None }
     }
 
     /// Adds or replaces a name.
@@ -43,19 +43,24 @@ impl Scope {
 
     /// Adds or replaces a name.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
-        self.names.insert(name.into(), Entry { value, replacement: None });
+        self.put(name.into(), Entry { value, replacement: None });
     }
 
     /// Adds a value under a path: the exports of `prometheus.remote_write.default` become an object inside of
     /// objects. Objects on the way are extended; anything else on the way is replaced. An empty path does nothing.
     pub fn insert_path(&mut self, path: &[&str], value: Value) {
         let Some((head, rest)) = path.split_first() else { return };
-        let old = self.names.get(*head).map_or(Value::Null, |entry| entry.value.clone());
+        // Taken out, not copied: what nobody else holds is then extended in place.
+        let old = Arc::make_mut(&mut self.names).remove(*head).map_or(Value::Null, |entry| entry.value);
         self.insert(*head, nested(old, rest, value));
     }
 
     pub(crate) fn insert_deprecated(&mut self, name: &'static str, value: Value, replacement: &'static str) {
-        self.names.insert(name.into(), Entry { value, replacement: Some(replacement) });
+        self.put(name.into(), Entry { value, replacement: Some(replacement) });
+    }
+
+    fn put(&mut self, name: Arc<str>, entry: Entry) {
+        Arc::make_mut(&mut self.names).insert(name, entry);
     }
 
     /// The value of a name, here or in a parent.

@@ -33,3 +33,28 @@ fn distance(a: &str, b: &str) -> usize {
     }
     last.last().copied().unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{did_you_mean, distance};
+
+    #[test]
+    fn letters_added_dropped_replaced_or_swapped_count_once_each() {
+        for (a, b, expected) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "ab", 1), ("abc", "xabc", 1), ("abc", "axc", 1), ("abc", "acb", 1), ("abc", "", 3)]
+        {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        let known = ["scrape_interval", "scrape_timeout", "job"];
+        assert_eq!(did_you_mean("scrape_intervall", known).as_deref(), Some("did you mean `scrape_interval`?"));
+        assert_eq!(did_you_mean("jbo", known).as_deref(), Some("did you mean `job`?"));
+        assert_eq!(did_you_mean("targets", known), None);
+        assert_eq!(did_you_mean("x", []), None);
+        assert_eq!(did_you_mean(&"j".repeat(10_000), known), None);
+    }
+}

@@ -128,10 +128,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn missing(&mut self, kind: &str, name: &str) {
-        let message = format!("missing required {kind} {name:?}");
-        // A statement in error is not missing as well.
-        let written = self.structure.errors.iter().any(|error| error.message.starts_with(&format!("{name:?} must be")));
-        if !written {
+        if !self.structure.misused.iter().any(|misused| misused == name) {
+            let message = format!("missing required {kind} {name:?}");
             self.late.push(Diagnostic::error(self.file, self.header, message));
         }
     }

@@ -13,11 +13,13 @@ pub(super) struct Structure<'a> {
     pub attributes: Vec<&'a Attribute>,
     pub blocks: Vec<(String, &'a Block)>,
     pub errors: Vec<Diagnostic>,
+    /// Names that are there, but as the wrong kind of statement.
+    pub misused: Vec<String>,
 }
 
 impl<'a> Structure<'a> {
     pub fn new(schema: &Schema, body: &'a Body) -> Self {
-        let mut this = Self { attributes: Vec::new(), blocks: Vec::new(), errors: Vec::new() };
+        let mut this = Self { attributes: Vec::new(), blocks: Vec::new(), errors: Vec::new(), misused: Vec::new() };
         let mut seen = HashSet::new();
         for statement in &body.statements {
             match statement {
@@ -36,7 +38,10 @@ impl<'a> Structure<'a> {
             match schema.field(name) {
                 Some(field) if field.kind == FieldKind::Attribute => return self.attributes.push(attribute),
                 None if schema.map_of.is_some() => return self.attributes.push(attribute),
-                Some(_) => format!("{name:?} must be a block, but is used as an attribute"),
+                Some(_) => {
+                    self.misused.push(name.to_owned());
+                    format!("{name:?} must be a block, but is used as an attribute")
+                }
                 None => {
                     let diagnostic = error(attribute, format!("unrecognized attribute name {name:?}"));
                     return self.errors.push(diagnostic.with_help(suggestion(schema, name)));
@@ -48,14 +53,16 @@ impl<'a> Structure<'a> {
 
     fn block(&mut self, schema: &Schema, block: &'a Block, seen: &mut HashSet<String>) {
         let name = block.full_name();
+        let errors = &mut self.errors;
         let mut fail = |message: String, help: Option<String>| {
-            self.errors.push(Diagnostic::error(block.file(), block.header_span(), message).with_help(help));
+            errors.push(Diagnostic::error(block.file(), block.header_span(), message).with_help(help));
         };
         match schema.field(&name) {
             None if schema.map_of.is_some() => fail("nested blocks not supported here".to_owned(), None),
             None => fail(format!("unrecognized block name {name:?}"), suggestion(schema, &name)),
             Some(field) if field.kind != FieldKind::Block => {
                 fail(format!("{name:?} must be an attribute, but is used as a block"), None);
+                self.misused.push(name);
             }
             Some(field) if !field.repeated && !seen.insert(format!("{name} {{}}")) => {
                 fail(format!("block {name:?} may only be specified once"), None);

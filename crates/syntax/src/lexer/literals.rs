@@ -64,7 +64,7 @@ impl Lexer<'_> {
         let portable = portable_string(text);
         self.diagnostics.push(
             Diagnostic::warning(&self.file, span, "single-quoted strings are not portable; use double quotes")
-                .with_help(Some(format!("write `{portable}`, which Alloy understands as well"))),
+                .with_help(Some(format!("write {portable}, which Alloy understands as well"))),
         );
     }
 

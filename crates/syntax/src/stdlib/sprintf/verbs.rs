@@ -201,7 +201,9 @@ impl<'a> Printer<'a> {
         match self.verb {
             'v' if self.is_go_syntax() => self.padded(&go_quoted(&cut, false)),
             'v' | 's' => self.padded(&cut),
-            'q' if self.sharp && !cut.contains(|character: char| character == '`' || character.is_control() && character != '\t') => self.padded(&format!("`{cut}`")),
+            'q' if self.sharp && !cut.contains(|character: char| character == '`' || character.is_control() && character != '\t') => {
+                self.padded(&format!("`{cut}`"))
+            }
             'q' => self.padded(&go_quoted(&cut, self.plus)),
             'x' => self.padded(&hexadecimal(text, self.directive, |byte| format!("{byte:02x}"), "0x")),
             'X' => self.padded(&hexadecimal(text, self.directive, |byte| format!("{byte:02X}"), "0X")),
