@@ -1,8 +1,10 @@
 //! `discovery.relabel`: edits or drops targets by relabelling rules, and lends the rules to others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use component::{BuildError, Component, Context, Event, RelabelRules, RuleBlock, RunError, Setup, Target};
+use model::Labels;
 use model::relabel::Rules;
 use syntax::Block;
 
@@ -39,6 +41,8 @@ pub struct Exports {
 pub struct Relabel {
     blocks: Vec<RuleBlock>,
     rules: Arc<Rules>,
+    /// What the rules made of each of the present targets; `None` if it was dropped. Of ten thousand targets usually a few change.
+    known: HashMap<Labels, Option<Target>>,
     info: DebugInfo,
 }
 
@@ -58,7 +62,7 @@ impl Component for Relabel {
 
     fn build(arguments: Arguments, _: &Setup) -> Result<(Self, Exports), BuildError> {
         let rules = Arc::new(RuleBlock::compile(&arguments.rule).map_err(BuildError::new)?);
-        let mut this = Self { blocks: arguments.rule, rules, info: DebugInfo::default() };
+        let mut this = Self { blocks: arguments.rule, rules, known: HashMap::new(), info: DebugInfo::default() };
         let exports = this.apply(&arguments.targets);
         Ok((this, exports))
     }
@@ -87,21 +91,30 @@ impl Relabel {
         if arguments.rule != self.blocks {
             self.rules = Arc::new(RuleBlock::compile(&arguments.rule)?);
             self.blocks = arguments.rule;
+            self.known.clear();
         }
         Ok(self.apply(&arguments.targets))
     }
 
     fn apply(&mut self, targets: &[Target]) -> Exports {
-        let relabelled = |target: &Target| {
-            if self.rules.is_empty() {
-                return Some(target.clone());
-            }
-            let mut labels = target.0.to_builder();
-            self.rules.apply(&mut labels).then(|| Target(labels.build()))
-        };
-        let output: Vec<Target> = targets.iter().filter_map(relabelled).collect();
+        let mut before = std::mem::take(&mut self.known);
+        let mut output = Vec::with_capacity(targets.len());
+        for target in targets {
+            let known = before.remove(&target.0).or_else(|| self.known.get(&target.0).cloned());
+            let relabelled = known.unwrap_or_else(|| self.relabelled(target));
+            output.extend(relabelled.clone());
+            self.known.insert(target.0.clone(), relabelled);
+        }
         self.info = DebugInfo { targets: targets.len(), dropped: targets.len() - output.len() };
         Exports { output, rules: RelabelRules(self.rules.clone()) }
+    }
+
+    fn relabelled(&self, target: &Target) -> Option<Target> {
+        if self.rules.is_empty() {
+            return Some(target.clone());
+        }
+        let mut labels = target.0.to_builder();
+        self.rules.apply(&mut labels).then(|| Target(labels.build()))
     }
 
     fn report(&self, context: &Context<Self>) {

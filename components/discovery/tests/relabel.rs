@@ -41,6 +41,25 @@ async fn targets_are_relabelled_at_once_and_when_they_or_the_rules_change() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_target_ends_with_the_rules_and_equal_targets_stay_two() {
+    let rules = |env: &str| format!("rule {{\ntarget_label = \"env\"\nreplacement = \"{env}\"\n}}");
+    let target = r#"{ __address__ = "a:1" }"#;
+    let mut running = Running::start("discovery.relabel", &body(&format!("{target}, {target}"), &rules("one"))).unwrap();
+    let expected = |env: &str| format!(r#"{{__address__="a:1", env="{env}"}}"#);
+    assert_eq!(running.targets("output"), [expected("one"), expected("one")]);
+    running.update(&body(target, &rules("two")));
+    running.next().await;
+    assert_eq!(running.targets("output"), [expected("two")]);
+    running.update(&body("", &rules("two")));
+    running.next().await;
+    assert!(running.targets("output").is_empty());
+    running.update(&body(target, &rules("two")));
+    running.next().await;
+    assert_eq!(running.targets("output"), [expected("two")]);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_rules_are_lent_to_others() {
     let running = Running::start("discovery.relabel", &body("", RULES)).unwrap();
     let value = running.exports.to_object().unwrap().get("rules").unwrap().clone();
