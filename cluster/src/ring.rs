@@ -154,3 +154,98 @@ impl Hasher for Passed {
         self.0 = hash;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn names(count: usize) -> Vec<Name> {
+        (0..count).map(|index| Name::from(format!("collector-{index}"))).collect()
+    }
+
+    fn loads(ring: &Ring, keys: u64) -> BTreeMap<String, u64> {
+        let mut loads = BTreeMap::new();
+        for key in 0..keys {
+            *loads.entry(ring.owner(key).unwrap().to_owned()).or_default() += 1;
+        }
+        loads
+    }
+
+    #[test]
+    fn owners_are_fixed_for_all_time() {
+        // Computed with another implementation of xxh3: nodes of all versions and architectures must come to the same.
+        let ring = Ring::new(["a", "b", "c"]);
+        let owners: String = (0..32).map(|key| ring.owner(key).unwrap()).collect();
+        assert_eq!(owners, "aabbaaaaacbbcccababcaacaaaccbacb");
+        assert_eq!(token_hash("collector-0", 511), 9_382_489_410_827_566_991);
+        let fallbacks: String = (0..16).map(|key| &*ring.members()[ring.first_accepted(key, |index| index > 0).unwrap()]).collect();
+        assert_eq!(fallbacks, "ccbbbbccccbbcccb");
+    }
+
+    #[test]
+    fn order_and_duplicates_of_members_do_not_matter() {
+        let (one, other) = (Ring::new(["c", "a", "b", "a"]), Ring::new(["a", "b", "c"]));
+        assert_eq!(one.members(), other.members());
+        assert!((0..1_000).all(|key| one.owner(key) == other.owner(key)));
+    }
+
+    #[test]
+    fn an_empty_ring_owns_nothing() {
+        let ring = Ring::new(Vec::<Name>::new());
+        assert_eq!((ring.owner(1), ring.first_accepted(1, |_| true)), (None, None));
+    }
+
+    #[test]
+    fn load_is_spread_within_a_fifth_of_the_mean() {
+        for (key, load) in loads(&Ring::new(names(10)), 50_000) {
+            assert!((4_000..=6_000).contains(&load), "{key} has {load} of 50000 keys, the mean is 5000");
+        }
+    }
+
+    #[test]
+    fn a_newcomer_takes_its_share_and_nothing_else_moves() {
+        let (before, after) = (Ring::new(names(10)), Ring::new(names(11)));
+        let moved: Vec<u64> = (0..20_000).filter(|key| before.owner(*key) != after.owner(*key)).collect();
+        assert!(moved.iter().all(|key| after.owner(*key) == Some("collector-10")));
+        assert!((1_400..=2_300).contains(&moved.len()), "{} of 20000 keys moved, a share is 1818", moved.len());
+    }
+
+    #[test]
+    fn of_equal_tokens_the_first_name_keeps_its_own() {
+        let clash = |_: &str, index: u32| u64::from(index);
+        let tokens = tokens_of(&[Name::from("a"), Name::from("b")], 8, clash);
+        assert_eq!(tokens.len(), 8);
+        assert!(tokens.iter().all(|token| token.member == 0));
+    }
+
+    #[test]
+    fn fallbacks_come_after_the_owner_and_spread_over_all_others() {
+        let ring = Ring::new(names(5));
+        let mut loads = BTreeMap::new();
+        for key in 0..5_000 {
+            let owner = ring.owner_index(key).unwrap();
+            assert_eq!(ring.first_accepted(key, |_| true), Some(owner));
+            if owner == 0 {
+                *loads.entry(ring.first_accepted(key, |index| index != owner).unwrap()).or_insert(0) += 1;
+            }
+            assert_eq!(ring.first_accepted(key, |index| index == 3), Some(3), "the order reaches everybody");
+            assert_eq!(ring.first_accepted(key, |_| false), None);
+        }
+        assert!(loads.len() == 4 && loads.values().all(|load| *load > 150), "{loads:?}");
+    }
+
+    #[test]
+    fn fallbacks_do_not_depend_on_who_else_is_a_member() {
+        let (large, small) = (Ring::new(names(6)), Ring::new(names(5)));
+        for key in 0..1_000 {
+            let without = |ring: &Ring, excluded: &[usize]| ring.first_accepted(key, |index| !excluded.contains(&index));
+            let (Some(a), Some(b)) = (large.owner_index(key), small.owner_index(key)) else { panic!() };
+            if a == b {
+                let (first, second) = (without(&large, &[a]), without(&small, &[a]));
+                assert!(first == second || first == Some(5));
+            }
+        }
+    }
+}

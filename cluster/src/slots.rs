@@ -134,3 +134,114 @@ fn millis(duration: Duration) -> u64 {
 fn signed_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn phases_are_fixed_for_all_time() {
+        // Computed with another implementation of xxh3: nodes of all versions and architectures must come to the same.
+        assert_eq!(phase("prod", 1, 15_000), 11_193);
+        assert_eq!(phase("prod", u64::MAX, 60_000), 13_277);
+        assert_eq!(phase("", 1, 15_000), 5_648);
+        assert_eq!(phase("prod", 1, 0), 0, "an interval of 0 counts as 1 ms");
+    }
+
+    #[test]
+    fn clusters_and_keys_have_phases_of_their_own() {
+        let phases = |cluster: &str| (0..64).map(|key| phase(cluster, key, 60_000)).collect::<Vec<_>>();
+        assert_ne!(phases("a"), phases("b"));
+        let mut spread = phases("a");
+        spread.sort_unstable();
+        spread.dedup();
+        assert!(spread.len() > 60, "64 keys fall on {} phases", spread.len());
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_begins_at_its_instant_and_ends_at_the_next(key: u64, interval in 1..10_000_000_u64, now in 10_000_000..4_000_000_000_000_u64) {
+            let clock = SlotClock::new("prod", key, interval);
+            let slot = clock.slot_at(now);
+            prop_assert!(clock.instant(slot) <= now && now < clock.instant(slot + 1));
+            prop_assert_eq!(clock.slot_at(clock.instant(slot)), slot);
+            prop_assert_eq!(clock.next_after(now), slot + 1);
+            prop_assert_eq!(clock.instant(slot + 1) - clock.instant(slot), interval);
+            prop_assert!(clock.instant(0) < interval);
+        }
+
+        #[test]
+        fn the_steady_clock_never_stands_nor_goes_back_whatever_the_wall_clock_does(
+            steps in prop::collection::vec((1..5_000_u64, -40_000_000..40_000_000_i64), 1..200)
+        ) {
+            let (mut mono, mut wall) = (7_u64, 1_700_000_000_000_i64);
+            let mut clock = SteadyClock::new(Duration::from_millis(mono), Duration::from_millis(wall.cast_unsigned()));
+            let mut before = wall.cast_unsigned();
+            for (elapsed, step) in steps {
+                mono += elapsed;
+                wall += elapsed.cast_signed() + if elapsed % 10 == 0 { step } else { 0 };
+                let reading = clock.read(Duration::from_millis(mono), Duration::from_millis(wall.cast_unsigned()));
+                prop_assert!(reading.now_ms >= before + elapsed / 2);
+                before = reading.now_ms;
+            }
+        }
+    }
+
+    #[test]
+    fn before_the_first_instant_the_next_slot_is_the_first() {
+        let clock = (0..).map(|key| SlotClock::new("prod", key, 60_000)).find(|clock| clock.instant(0) > 0).unwrap();
+        assert_eq!(clock.next_after(0), 0);
+        assert_eq!(clock.next_after(clock.instant(0)), 1);
+    }
+
+    /// A clock that started a minute ago, in step with the wall clock.
+    fn clock() -> (SteadyClock, Duration, Duration) {
+        let (mono, wall) = (Duration::from_secs(60), Duration::from_secs(1_700_000_000));
+        (SteadyClock::new(mono, wall), mono, wall)
+    }
+
+    #[test]
+    fn a_step_back_slows_the_clock_by_a_tenth_and_is_reported() {
+        let (mut clock, mono, wall) = clock();
+        let second = Duration::from_secs(1);
+        let stepped = wall - 3 * second;
+        let reading = clock.read(mono + second, stepped + second);
+        assert_eq!((reading.now_ms, reading.offset_ms, reading.jumped_ms), (1_700_000_000_900, -2_900, 0));
+        assert!(reading.is_off());
+        let later = clock.read(mono + 40 * second, stepped + 40 * second);
+        assert_eq!((later.now_ms, later.offset_ms), (1_699_999_997_000 + 40_000, 0), "made up after thirty seconds");
+        assert!(!later.is_off());
+    }
+
+    #[test]
+    fn a_small_step_forward_is_slewed_and_a_large_one_jumped() {
+        let second = Duration::from_secs(1);
+        let (mut slewed, mono, wall) = clock();
+        let reading = slewed.read(mono + second, wall + 6 * second);
+        assert_eq!((reading.now_ms, reading.offset_ms, reading.jumped_ms), (1_700_000_001_100, 4_900, 0));
+        let (mut jumped, mono, wall) = clock();
+        let reading = jumped.read(mono + second, wall + 3_601 * second);
+        assert_eq!((reading.now_ms, reading.offset_ms, reading.jumped_ms), (1_700_003_601_000, 0, 3_600_000));
+    }
+
+    #[test]
+    fn many_short_readings_slew_as_much_as_one_long_one() {
+        let (mut clock, mono, wall) = clock();
+        let stepped = wall + Duration::from_secs(2);
+        let mut last = 0;
+        for micros in (0..10_000_000).step_by(300) {
+            let elapsed = Duration::from_micros(micros);
+            last = clock.read(mono + elapsed, stepped + elapsed).offset_ms;
+        }
+        assert_eq!(last, 1_000, "a tenth of ten seconds was made up");
+    }
+
+    #[test]
+    fn a_monotonic_reading_that_goes_back_counts_as_no_time() {
+        let (mut clock, mono, wall) = clock();
+        assert_eq!(clock.read(mono - Duration::from_secs(9), wall).now_ms, 1_700_000_000_000);
+        assert_eq!(clock.read(mono + Duration::from_secs(1), wall + Duration::from_secs(1)).now_ms, 1_700_000_001_000);
+    }
+}

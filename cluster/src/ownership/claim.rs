@@ -24,8 +24,17 @@ const GRANT_PATIENCE_MS: u64 = 5_000;
 /// The pause between repeated wants doubles so many times.
 const MAX_DOUBLINGS: u32 = 3;
 
-/// Pointers of an answer by key: a node that may hold the key, and whether it took it from the answerer.
-pub(super) type Pointers = BTreeMap<u64, Vec<(PeerId, bool)>>;
+/// What the pointers of an answer mean for each key.
+pub(super) type Pointers = BTreeMap<u64, Vec<Lead>>;
+
+/// What a pointer demands before the key may be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// The key went to this peer: what it said before does not count.
+    Ask(PeerId),
+    /// The key may be at a node that is believed dead here and alive there: wait until one side is proved wrong.
+    Disputed,
+}
 
 impl Entry {
     /// Begins to claim the key.
@@ -133,17 +142,21 @@ impl Want {
     /// Asks a peer; an answer that it gave before does not count.
     fn ask(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, peer: PeerId) {
         let now = cx.now.mono_ms;
+        if self.pending.iter().any(|ask| ask.peer == peer && ask.min_claim == cx.sequence) {
+            return;
+        }
         self.pending.retain(|ask| ask.peer != peer);
-        self.pending.push(Ask { peer, min_claim: cx.sequence, state: AskState::Sent { at: now }, silent_since: now });
+        self.pending.push(Ask { peer, min_claim: cx.sequence, state: AskState::Sent { at: now }, silent_since: now, disputed_since: None });
         send(cx, domain, key, peer);
     }
 
-    /// Asks again where it is due, and passes over peers that have been silent for too long.
+    /// Asks again where it is due, and passes over peers that have been silent, or spoken of one that can't be reached, for
+    /// too long.
     fn repeat(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64) {
         let now = cx.now.mono_ms;
         let patience = cx.settings.answer_timeout_ms;
         let before = self.pending.len();
-        self.pending.retain(|ask| !ask.is_silent() || now.saturating_sub(ask.silent_since) < patience);
+        self.pending.retain(|ask| ask.unsettled_since().is_none_or(|since| now.saturating_sub(since) < patience));
         if self.pending.is_empty() && before > 0 {
             cx.counters.claims_forced += 1;
         }
@@ -169,6 +182,11 @@ impl Want {
 impl Ask {
     fn is_silent(&self) -> bool {
         matches!(self.state, AskState::Sent { .. })
+    }
+
+    /// Since when there has been no answer that means anything.
+    fn unsettled_since(&self) -> Option<u64> {
+        self.disputed_since.or(self.is_silent().then_some(self.silent_since))
     }
 
     fn is_due(&self, now: u64, refused_due: bool) -> bool {
@@ -212,11 +230,18 @@ impl Domain {
     fn on_free(&mut self, cx: &mut Context<'_>, from: PeerId, claim: u64, key: u64, last_ms: Option<u64>, pointers: &Pointers) {
         let Some(Hold::Wanting(want)) = self.keys.get_mut(&key).map(|entry| &mut entry.hold) else { return };
         let Some(position) = want.pending_from(from, claim) else { return };
-        want.pending.swap_remove(position);
+        let leads = pointers.get(&key).map_or(&[][..], Vec::as_slice);
         want.last_ms = want.last_ms.max(last_ms);
-        for (peer, taken) in pointers.get(&key).into_iter().flatten() {
-            // A node that was only promised the key has been asked as all others were, and its word counts.
-            if *taken {
+        if leads.contains(&Lead::Disputed) {
+            let ask = &mut want.pending[position];
+            ask.disputed_since.get_or_insert(cx.now.mono_ms);
+            ask.state = AskState::Refused;
+            want.postpone(cx);
+        } else {
+            want.pending.swap_remove(position);
+        }
+        for lead in leads {
+            if let Lead::Ask(peer) = lead {
                 want.ask(cx, &self.name, key, *peer);
             }
         }
@@ -232,6 +257,7 @@ impl Domain {
         let Hold::Wanting(want) = &mut entry.hold else { return };
         let Some(position) = want.pending_from(from, claim) else { return };
         want.pending[position].state = state;
+        want.pending[position].disputed_since = None;
         if state == AskState::Refused {
             want.postpone(cx);
         }

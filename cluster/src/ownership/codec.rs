@@ -300,3 +300,158 @@ fn within(field: &'static str, length: usize, limit: usize) -> Result<(), Decode
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pointer() -> impl Strategy<Value = Pointer> {
+        (".{0,20}", any::<u64>(), any::<bool>(), vec(any::<u64>(), 0..5)).prop_map(|(name, incarnation, taken, keys)| Pointer {
+            name: name.into(),
+            incarnation,
+            taken,
+            keys,
+        })
+    }
+
+    fn answer() -> impl Strategy<Value = Message> {
+        let keys = || vec(any::<u64>(), 0..9);
+        (any::<u64>(), keys(), keys(), keys(), vec(any::<(u64, u64)>(), 0..5), vec(pointer(), 0..4)).prop_map(
+            |(claim, free, busy, granting, last, pointers)| Message::Answer(Answer { claim, free, busy, granting, last, pointers }),
+        )
+    }
+
+    fn grant() -> impl Strategy<Value = Grant> {
+        let state = prop::option::of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+        (any::<(u64, u64, u64)>(), state).prop_map(|((key, claim, last_ms), state)| Grant { key, claim, last_ms, state })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let keys = || vec(any::<u64>(), 0..9);
+        let pairs = || vec(any::<(u64, u64)>(), 0..5);
+        prop_oneof![
+            (any::<u64>(), keys()).prop_map(|(claim, keys)| Message::Want { claim, keys }),
+            answer(),
+            vec(grant(), 0..4).prop_map(Message::Grant),
+            (pairs(), pairs()).prop_map(|(taken, declined)| Message::Ack { taken, declined }),
+            (any::<u64>(), keys()).prop_map(|(round, keys)| Message::Query { round, keys }),
+            (any::<u64>(), keys(), keys(), keys()).prop_map(|(round, held, known, unknown)| Message::Status {
+                round,
+                held,
+                known,
+                unknown
+            }),
+            keys().prop_map(|keys| Message::Forgot { keys }),
+        ]
+    }
+
+    fn envelope() -> impl Strategy<Value = Envelope> {
+        (any::<u64>(), any::<u64>(), ".{0,40}", message()).prop_map(|(from_incarnation, to_incarnation, domain, message)| Envelope {
+            from_incarnation,
+            to_incarnation,
+            domain: domain.into(),
+            message,
+        })
+    }
+
+    fn want(keys: Vec<u64>) -> Envelope {
+        Envelope { from_incarnation: 1, to_incarnation: 2, domain: "d".into(), message: Message::Want { claim: 3, keys } }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(envelope in envelope()) {
+            prop_assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+        }
+
+        #[test]
+        fn a_frame_that_is_cut_anywhere_is_an_error(envelope in envelope(), share in 0.0..1.0) {
+            let frame = envelope.encode();
+            let cut = (frame.len() as f64 * share) as usize;
+            let outcome = Envelope::decode(&frame[..cut]);
+            let is_short = matches!(outcome, Err(DecodeError::Short { .. } | DecodeError::NotUtf8(_)));
+            prop_assert!(is_short, "{:?}", outcome);
+        }
+
+        #[test]
+        fn any_bytes_give_an_envelope_or_an_error(mut bytes in vec(any::<u8>(), 0..200), kind in 0..9_u8) {
+            let _ = Envelope::decode(&bytes);
+            if bytes.len() > 20 {
+                bytes[..2].copy_from_slice(&[VERSION, kind]);
+                bytes[18..20].copy_from_slice(&[0, 0]);
+                let _ = Envelope::decode(&bytes);
+            }
+        }
+
+        #[test]
+        fn a_later_field_behind_the_known_ones_is_ignored(envelope in envelope(), more in vec(any::<u8>(), 0..20)) {
+            let mut frame = envelope.encode().to_vec();
+            frame.extend(more);
+            prop_assert_eq!(Envelope::decode(&frame), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn bytes_are_fixed_for_all_time() {
+        let frame = want(vec![5]).encode();
+        let expected = [
+            &[1, 1][..],
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, b'd'],
+            &[3, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0],
+            &[5, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(frame, expected.concat());
+    }
+
+    #[test]
+    fn newer_versions_and_kinds_are_named_in_the_error() {
+        let mut frame = want(vec![]).encode().to_vec();
+        frame[1] = 99;
+        assert_eq!(Envelope::decode(&frame), Err(DecodeError::Kind(99)));
+        frame[0] = 2;
+        assert_eq!(Envelope::decode(&frame), Err(DecodeError::Version(2)));
+    }
+
+    #[test]
+    fn declared_lengths_are_checked_before_anything_is_allocated() {
+        let mut frame = want(vec![]).encode().to_vec();
+        let count = frame.len() - 4;
+        frame[count..].copy_from_slice(&u32::MAX.to_le_bytes());
+        let too_long = DecodeError::TooLong { field: "keys", length: u32::MAX as usize, limit: MAX_KEYS };
+        assert_eq!(Envelope::decode(&frame), Err(too_long));
+        frame[count..].copy_from_slice(&16_000_u32.to_le_bytes());
+        assert_eq!(Envelope::decode(&frame), Err(DecodeError::Short { field: "keys", needed: 128_000, left: 0 }));
+        let huge = vec![0; MAX_FRAME_BYTES + 1];
+        let limit = MAX_FRAME_BYTES;
+        assert_eq!(Envelope::decode(&huge), Err(DecodeError::TooLong { field: "frame", length: limit + 1, limit }));
+    }
+
+    #[test]
+    fn a_name_longer_than_its_length_field_is_cut_at_a_character() {
+        let mut envelope = want(vec![]);
+        envelope.domain = "é".repeat(40_000).into();
+        let decoded = Envelope::decode(&envelope.encode()).unwrap();
+        assert_eq!(decoded.domain.len(), MAX_NAME_BYTES - 1);
+    }
+
+    #[test]
+    fn the_largest_frames_keep_the_bound() {
+        let state = Some(Bytes::from(vec![0; MAX_STATE_BYTES]));
+        let mut grants = vec![Grant { key: 1, claim: 1, last_ms: 1, state }];
+        grants.resize(MAX_KEYS, Grant { key: 1, claim: 1, last_ms: 1, state: None });
+        let keys: Vec<u64> = (0..MAX_KEYS as u64).collect();
+        let pointer = Pointer { name: "n".repeat(1_000).into(), incarnation: 1, taken: true, keys: keys.clone() };
+        let last = keys.iter().map(|key| (*key, 0)).collect();
+        let answer = Answer { claim: 1, free: keys, last, pointers: vec![pointer; 4], ..Answer::default() };
+        for message in [Message::Grant(grants), Message::Answer(answer)] {
+            let envelope = Envelope { from_incarnation: 1, to_incarnation: 1, domain: "d".into(), message };
+            assert!(envelope.encode().len() <= MAX_FRAME_BYTES);
+        }
+    }
+}

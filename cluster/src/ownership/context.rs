@@ -46,6 +46,8 @@ pub(super) struct Standing {
     pub(super) synced: bool,
     /// Whether the fleet has ever been large enough.
     pub(super) ready: bool,
+    /// Since when this node is terminating (monotonic ms).
+    pub(super) leaving_since: Option<u64>,
     /// Whether `Drained` was reported.
     pub(super) drained: bool,
     /// Wants with lower numbers were made before the last fence and are void.
@@ -80,6 +82,11 @@ impl Context<'_> {
     /// Whether this node is on its way out.
     pub(super) fn terminating(&self) -> bool {
         self.standing.state == Some(MemberState::Terminating)
+    }
+
+    /// Whether this node has been on its way out for so long.
+    pub(super) fn is_leaving_for(&self, ms: u64) -> bool {
+        self.standing.leaving_since.is_some_and(|since| self.now.mono_ms.saturating_sub(since) >= ms)
     }
 
     /// Who should hold a key: the first in its order of preference that is not known to lack it.

@@ -13,6 +13,9 @@ use crate::slots::SlotClock;
 
 /// Pause before a query that brought no decision is repeated, in milliseconds.
 const QUERY_RETRY_MS: u64 = 1_000;
+/// A terminating node that finds nobody for its keys waits so many milliseconds: a viewer of its view may have become a
+/// participant, or one that was late may come back. Over the time that news take.
+const LINGER_MS: u64 = 5_000;
 /// Most keys noted that this node has not discovered. What peers ask beyond is answered and not remembered.
 const MAX_NOTES: usize = 1 << 18;
 
@@ -160,9 +163,11 @@ impl Domain {
     /// Whether a terminating node may go as far as this domain is concerned: nothing is on its way, and what it holds nobody
     /// else knows.
     pub(super) fn is_drained(&self, cx: &Context<'_>) -> bool {
-        self.unsettled.iter().filter_map(|key| Some((*key, self.keys.get(key)?))).all(|(key, entry)| match entry.hold {
+        let patient = cx.peers.any_may_take() && !cx.is_leaving_for(LINGER_MS);
+        let unsettled = self.unsettled.iter().filter_map(|key| Some((*key, self.keys.get(key)?)));
+        unsettled.into_iter().all(|(key, entry)| match entry.hold {
             Hold::Idle => true,
-            Hold::Held(_) => cx.candidate(key, entry) == Candidate::Nobody,
+            Hold::Held(_) => !patient && cx.candidate(key, entry) == Candidate::Nobody,
             _ => false,
         })
     }
@@ -207,7 +212,8 @@ impl Entry {
                 self.query(cx, domain, key, peer);
                 true
             }
-            (Hold::Idle | Hold::Held(_), _) => false,
+            (Hold::Held(_), _) => cx.terminating(),
+            (Hold::Idle, _) => false,
             _ => true,
         }
     }

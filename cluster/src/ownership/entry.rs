@@ -79,6 +79,8 @@ pub(super) struct Ask {
     pub(super) state: AskState,
     /// Since when the peer is silent (monotonic ms).
     pub(super) silent_since: u64,
+    /// Since when it says that the key is free but for a node that is believed dead here (monotonic ms).
+    pub(super) disputed_since: Option<u64>,
 }
 
 /// How an ask stands; times are monotonic ms.

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::action::{Action, Counters, Stopped};
-use super::claim::Pointers;
+use super::claim::{Lead, Pointers};
 use super::context::{Context, Placement, Standing};
 use super::domain::Domain;
 use super::message::{Answer, Envelope, Message};
 use super::mutant::Mutant;
 use super::outbox::Outbox;
-use super::peers::{PeerId, Peers};
+use super::peers::{Introduction, PeerId, Peers};
 use super::view::{KeySpec, Member, MemberState, Name, Now, Settings, View};
 use crate::ring::Ring;
 
@@ -70,6 +70,8 @@ impl Ownership {
         let (me, incarnation) = (&self.settings.me, self.settings.incarnation);
         let own = view.members.iter().find(|member| member.name == *me && member.incarnation == incarnation);
         self.standing.state = own.map(|member| member.state);
+        let leaving = self.standing.state == Some(MemberState::Terminating);
+        self.standing.leaving_since = leaving.then_some(self.standing.leaving_since.unwrap_or(self.last.mono_ms));
         self.view = view;
         let changed = self.apply_view();
         if changed || before != (self.standing.state, self.standing.synced, self.standing.ready) {
@@ -277,9 +279,14 @@ impl Ownership {
         let mut pointers = Pointers::new();
         let Message::Answer(Answer { pointers: named, .. }) = message else { return pointers };
         for pointer in named.iter().filter(|pointer| pointer.name != self.settings.me) {
-            if let Some(peer) = self.peers.introduced(&pointer.name, pointer.incarnation, self.last.mono_ms) {
-                pointer.keys.iter().for_each(|key| pointers.entry(*key).or_default().push((peer, pointer.taken)));
-            }
+            let lead = match self.peers.introduced(&pointer.name, pointer.incarnation, self.last.mono_ms) {
+                Introduction::Ended => continue,
+                Introduction::Disputed => Lead::Disputed,
+                // A node that was only promised the key has been asked as all others were, and its word counts.
+                Introduction::Known(_) if !pointer.taken => continue,
+                Introduction::Known(peer) => Lead::Ask(peer),
+            };
+            pointer.keys.iter().for_each(|key| pointers.entry(*key).or_default().push(lead));
         }
         pointers
     }

@@ -21,6 +21,8 @@ mod peers;
 mod report;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use action::{Action, Counters, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped};

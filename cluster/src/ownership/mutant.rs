@@ -15,8 +15,6 @@ pub(crate) enum Mutant {
     PhaseByHost,
     /// Nodes do not tell to whom they gave or promised a key.
     NoTrail,
-    /// A repeated grant counts as a new one.
-    GrantTakenTwice,
     /// A free key is scraped in the slot that has begun already.
     CurrentSlotOnClaim,
     /// Owners are not asked whether they know a key.

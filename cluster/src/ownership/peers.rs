@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::view::{Member, MemberState, Name};
 
-/// How long an acquaintance that is silent and in no view is kept: well over the time that gossip takes.
-const ACQUAINTANCE_MS: u64 = 10_000;
+/// How long an acquaintance that is silent and in no view is kept: over the time that gossip takes, since claims wait for it.
+const ACQUAINTANCE_MS: u64 = 6_000;
 /// How long it is remembered that a life has ended.
 const DEPARTED_MS: u64 = 300_000;
 /// Most acquaintances, and most ended lives remembered: a multiple of the largest fleet that gossip carries.
@@ -31,6 +31,17 @@ pub(super) struct Peer {
 enum Standing {
     Member(MemberState),
     Acquaintance { until_ms: u64 },
+}
+
+/// What to make of a peer that another one names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Introduction {
+    /// It can be asked.
+    Known(PeerId),
+    /// It has started anew since: that life is over for certain.
+    Ended,
+    /// Here it is believed dead. Either that is late news to the other, or its coming back is late news here.
+    Disputed,
 }
 
 /// All known peers, without oneself.
@@ -97,12 +108,17 @@ impl Peers {
         self.meet(name, incarnation, mono_ms, |ended| ended > incarnation)
     }
 
-    /// A peer was named by another one. `None` if that life is over as far as is known here.
-    pub(super) fn introduced(&mut self, name: &str, incarnation: u64, mono_ms: u64) -> Option<PeerId> {
-        if self.gone.get(name).is_some_and(|gone| *gone >= incarnation) {
-            return None;
+    /// A peer was named by another one, which believes it alive.
+    pub(super) fn introduced(&mut self, name: &str, incarnation: u64, mono_ms: u64) -> Introduction {
+        let living = self.by_name.get(name).and_then(|id| self.by_id.get(id)).map(|peer| peer.incarnation);
+        let ended = self.departed.get(name).map(|(ended, _)| *ended);
+        if living.max(ended).is_some_and(|known| known > incarnation) {
+            return Introduction::Ended;
         }
-        self.meet(name, incarnation, mono_ms, |ended| ended >= incarnation)
+        match self.meet(name, incarnation, mono_ms, |ended| ended >= incarnation) {
+            Some(peer) => Introduction::Known(peer),
+            None => Introduction::Disputed,
+        }
     }
 
     fn meet(&mut self, name: &str, incarnation: u64, mono_ms: u64, is_over: impl Fn(u64) -> bool) -> Option<PeerId> {
@@ -159,6 +175,11 @@ impl Peers {
             .iter()
             .filter(|(_, peer)| peer.standing == Standing::Member(MemberState::Participant))
             .map(|(id, peer)| (*id, &peer.name))
+    }
+
+    /// Whether anybody but terminating members is known.
+    pub(super) fn any_may_take(&self) -> bool {
+        self.by_id.values().any(|peer| peer.standing != Standing::Member(MemberState::Terminating))
     }
 
     /// Everybody who may hold a key. Viewers are among them: they may have become participants since.
@@ -246,15 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn an_acquaintance_is_kept_until_it_is_silent_for_ten_seconds() {
+    fn an_acquaintance_is_kept_until_it_is_silent_for_six_seconds() {
         let mut peers = Peers::default();
         let id = peers.heard("new", 7, 0).unwrap();
         assert!(!peers.apply(&members(&[]), 5_000), "a view without it does not drop it");
         peers.keep(id, 5_000);
-        assert!(!peers.expire(14_999));
-        assert!(peers.expire(15_000));
-        assert_eq!(peers.introduced("new", 7, 15_000), None, "a pointer to an ended life is void");
-        assert!(peers.heard("new", 7, 15_000).is_some(), "its own voice proves it alive");
+        assert!(!peers.expire(10_999));
+        assert!(peers.expire(11_000));
+        assert_eq!(peers.introduced("new", 7, 11_000), Introduction::Disputed, "somebody believes it alive");
+        assert_eq!(peers.introduced("new", 6, 11_000), Introduction::Ended);
+        assert!(peers.heard("new", 7, 11_000).is_some(), "its own voice proves it alive");
     }
 
     #[test]
@@ -275,7 +297,7 @@ mod tests {
         peers.apply(&members(&[("b", 1)]), 0);
         assert!(peers.mark_gone("b", 0));
         assert!(!peers.apply(&members(&[("b", 1)]), 1));
-        assert_eq!(peers.introduced("b", 1, 1), None);
+        assert_eq!(peers.introduced("b", 1, 1), Introduction::Disputed);
         assert!(peers.heard("b", 1, 2).is_some());
         peers.apply(&members(&[("b", 1)]), 2);
         assert_eq!(peers.participants().count(), 1);

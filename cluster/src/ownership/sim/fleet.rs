@@ -43,7 +43,7 @@ pub(super) enum NodeEvent {
     /// News about a node arrive.
     Learn(usize),
     /// A life may have been silent for too long.
-    Suspect(usize, u64),
+    Suspect(usize, Silence),
     /// An exchange with a peer completes the view.
     Sync(u64),
     /// Service discovery has its first result.
@@ -64,6 +64,9 @@ pub(super) enum NodeEvent {
     Exit,
 }
 
+/// A life's silence: incarnation, and when it began.
+pub(super) type Silence = (u64, u64);
+
 /// The world.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -77,6 +80,8 @@ pub(super) struct Fleet {
     pub(super) truth: BTreeMap<usize, Fact>,
     queue: BTreeMap<(u64, u64), Event>,
     numbered: u64,
+    /// Since when nodes are silent.
+    pub(super) silent_since: BTreeMap<usize, u64>,
     /// What waits for stalled nodes.
     backlog: BTreeMap<usize, Vec<Event>>,
     /// Pairs that have a connection although gossip may not have told the one about the other.
@@ -95,6 +100,7 @@ impl Fleet {
             truth: BTreeMap::new(),
             queue: BTreeMap::new(),
             numbered: 0,
+            silent_since: BTreeMap::new(),
             backlog: BTreeMap::new(),
             contacts: BTreeSet::new(),
             script,
@@ -152,6 +158,7 @@ impl Fleet {
     fn wake(&mut self, node: usize) {
         let Some(woken) = self.nodes.get_mut(&node) else { return };
         woken.stalled = false;
+        self.silent_since.remove(&node);
         self.log.note(self.now, format_args!("node-{node} wakes"));
         self.spread(node);
         for event in self.backlog.remove(&node).unwrap_or_default() {
@@ -171,11 +178,11 @@ impl Fleet {
         match what {
             NodeEvent::Tick => {
                 self.input(node, Ownership::tick);
-                let pause = self.rng.random_range(90..120);
+                let pause = self.rng.random_range(100..300);
                 self.after(pause, node, NodeEvent::Tick);
             }
             NodeEvent::Learn(about) => self.learn(node, about),
-            NodeEvent::Suspect(about, incarnation) => self.suspect(node, about, incarnation),
+            NodeEvent::Suspect(about, silence) => self.suspect(node, about, silence),
             NodeEvent::Sync(round) => self.sync(node, round),
             NodeEvent::Discover => self.discover_all(node),
             NodeEvent::Connected(peer) => {
@@ -227,9 +234,10 @@ impl Fleet {
     /// Everybody notices a node's silence, if it lasts.
     pub(super) fn fall_silent(&mut self, about: usize) {
         let Some(incarnation) = self.truth.get(&about).map(|fact| fact.incarnation) else { return };
+        self.silent_since.insert(about, self.now);
         for node in self.others(about) {
             let delay = self.rng.random_range(DETECT_MS);
-            self.after(delay, node, NodeEvent::Suspect(about, incarnation));
+            self.after(delay, node, NodeEvent::Suspect(about, (incarnation, self.now)));
         }
     }
 
@@ -255,9 +263,10 @@ impl Fleet {
         }
     }
 
-    fn suspect(&mut self, node: usize, about: usize, incarnation: u64) {
+    fn suspect(&mut self, node: usize, about: usize, (incarnation, since): Silence) {
         let same_life = self.truth.get(&about).is_some_and(|fact| fact.incarnation == incarnation);
-        if same_life && self.reaches(node, about) {
+        let heard = self.silent_since.get(&about) != Some(&since);
+        if same_life && (heard || self.reaches(node, about)) {
             return;
         }
         let Some(running) = self.nodes.get_mut(&node) else { return };
@@ -273,7 +282,9 @@ impl Fleet {
         if self.nodes[&node].sync_round != round {
             return;
         }
-        if synced.is_empty() && peers.iter().any(|other| *other < node) {
+        // Whoever starts while others run waits for one that knows the fleet; of several that do not the first begins.
+        let waits = self.others(node).iter().any(|other| self.nodes[other].stalled || *other < node);
+        if synced.is_empty() && waits && (self.network.cut.is_none() || !peers.is_empty()) {
             return self.after(200, node, NodeEvent::Sync(round));
         }
         if !synced.is_empty() {
@@ -295,10 +306,11 @@ impl Fleet {
             let delay = self.rng.random_range(0..SPREAD_MS);
             self.after(delay, node, NodeEvent::Learn(about));
             if self.truth[&about].stage != Stage::Left && !self.reaches(node, about) {
-                let (delay, incarnation) = (self.rng.random_range(DETECT_MS), self.truth[&about].incarnation);
+                let since = *self.silent_since.entry(about).or_insert(self.now);
+                let (delay, silence) = (self.rng.random_range(DETECT_MS), (self.truth[&about].incarnation, since));
                 // It takes a newcomer as long as everybody else to find out who is dead.
                 self.log.fault(self.now, self.now + DETECT_MS.end() + SETTLE_MS);
-                self.after(delay, node, NodeEvent::Suspect(about, incarnation));
+                self.after(delay, node, NodeEvent::Suspect(about, silence));
             }
         }
     }

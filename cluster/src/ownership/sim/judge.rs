@@ -11,7 +11,7 @@ use crate::ownership::{Holder, Name, Phase};
 use crate::slots::SlotClock;
 
 /// The largest offset of a clock, plus what scraping late may add.
-const SKEW_MS: u64 = 1_000;
+const SKEW_MS: u64 = 1_500;
 /// By then every key has been scraped for the first time, but for its interval.
 const COLD_START_MS: u64 = 12_000;
 /// After a heal and the spreading of its news, so long may two nodes hold a key: query, status, and one lost frame.

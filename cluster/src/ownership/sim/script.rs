@@ -44,6 +44,16 @@ pub(super) enum Op {
     Discover(usize, usize, bool),
 }
 
+impl Op {
+    /// How long the operation itself lasts.
+    fn lasts_ms(&self) -> u64 {
+        match self {
+            Self::Stall(_, length) | Self::Restart(_, length) => *length,
+            _ => 0,
+        }
+    }
+}
+
 /// A key of the run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyPlan {
@@ -72,7 +82,7 @@ pub(super) struct Script {
 /// Until here the first nodes have come up.
 const WARM_MS: u64 = 18_000;
 /// After the last operation the fleet has so long to come to rest.
-const REST_MS: u64 = 30_000;
+const REST_MS: u64 = 22_000;
 
 impl Script {
     /// The class of a seed's run.
@@ -90,7 +100,7 @@ impl Script {
             seed,
             class,
             nodes,
-            skews: (0..nodes).map(|_| rng.random_range(-500..=500)).collect(),
+            skews: (0..nodes).map(|_| rng.random_range(-1_000..=1_000)).collect(),
             keys: Vec::new(),
             ops: (0..first).map(|node| (if node == 0 { 0 } else { rng.random_range(0..2_000) }, Op::Start(node))).collect(),
             end_ms: 0,
@@ -107,7 +117,7 @@ impl Script {
         }
         script.draw_breaks(&mut rng);
         script.ops.sort_by_key(|(at, _)| *at);
-        script.end_ms = script.ops.iter().map(|(at, _)| *at).max().unwrap() + REST_MS;
+        script.end_ms = script.ops.iter().map(|(at, op)| at + op.lasts_ms()).max().unwrap() + REST_MS;
         script
     }
 
@@ -176,7 +186,7 @@ impl Script {
         self.draw_changes(rng, first, 0..=2);
         for _ in 0..rng.random_range(1..=2) {
             let length = [2_000, 4_000, 8_000, 20_000][rng.random_range(0..4)] + rng.random_range(0..1_000);
-            self.ops.push((rng.random_range(WARM_MS..60_000), Op::Stall(rng.random_range(0..first), length)));
+            self.ops.push((rng.random_range(WARM_MS..45_000), Op::Stall(rng.random_range(0..first), length)));
         }
     }
 
@@ -196,7 +206,7 @@ impl Script {
         for _ in 0..rng.random_range(3..15) {
             let node = rng.random_range(0..self.nodes);
             let key = rng.random_range(0..self.keys.len());
-            let at = rng.random_range(WARM_MS..60_000);
+            let at = rng.random_range(WARM_MS..50_000);
             self.ops.push((at, Op::Discover(node, key, rng.random_bool(0.6))));
         }
     }
@@ -204,7 +214,7 @@ impl Script {
     fn draw_breaks(&mut self, rng: &mut StdRng) {
         for _ in 0..rng.random_range(0..12) {
             let (from, to) = (rng.random_range(0..self.nodes), rng.random_range(0..self.nodes));
-            let at = rng.random_range(0..60_000);
+            let at = rng.random_range(0..50_000);
             self.ops.push((at, Op::Break(from, to, rng.random_range(20..500))));
         }
     }

@@ -1,0 +1,113 @@
+//! Sizes: what a fleet of 150 nodes and 50,000 keys costs, and that peers can't make a machine grow without end.
+
+use bytes::Bytes;
+
+use super::rig::{DOMAIN, Rig, keys_of, view};
+use crate::ownership::{
+    Action, Envelope, KeySpec, MAX_KEYS, MAX_STATE_BYTES, Member, MemberState, Message, Name, Now, Ownership, Settings, Stopped, View,
+};
+
+fn large_view(nodes: usize) -> View {
+    let member = |index: usize| Member { name: Name::from(format!("node-{index:03}")), incarnation: 1, state: MemberState::Participant };
+    View { members: (0..nodes).map(member).collect(), synced: true, ready: true }
+}
+
+fn sends(actions: &[Action]) -> impl Iterator<Item = (&Name, &Message)> {
+    actions.iter().filter_map(|action| match action {
+        Action::Send { to, envelope } => Some((to, &envelope.message)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_change_in_a_large_fleet_costs_one_small_frame_per_peer_and_kind() {
+    let now = Now { mono_ms: 1, wall_ms: 1_700_000_000_000 };
+    let mut machine = Ownership::new(Settings::new("test", "node-007", 1), now);
+    let specs: Vec<KeySpec> = (0..20_000).map(|key| KeySpec { key, interval_ms: 15_000 }).collect();
+    assert!(machine.set_keys(now, DOMAIN, &specs).is_empty());
+    let opening = machine.set_view(now, large_view(150));
+    let (mut wants, mut queries) = (0, 0);
+    for (_, message) in sends(&opening) {
+        match message {
+            Message::Want { keys, .. } => wants += keys.len(),
+            Message::Query { keys, .. } => queries += keys.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    let own = 20_000 - queries;
+    assert_eq!(wants, own * 149, "each own key is asked for at each peer");
+    assert!((70..=220).contains(&own), "a share is 133 keys, this one {own}");
+    assert_eq!(sends(&opening).count(), 2 * 149);
+    assert!(machine.set_view(now, large_view(150)).is_empty(), "an equal view costs nothing");
+}
+
+#[test]
+fn many_keys_for_one_peer_are_split_into_bounded_frames() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    rig.deaf.insert("b".into(), Vec::new());
+    rig.keys("a", 0..100_000);
+    let mut total = 0;
+    for (_, message) in rig.sent("a") {
+        let (Message::Want { keys, .. } | Message::Query { keys, .. }) = message else { panic!("{message:?}") };
+        assert!(keys.len() <= MAX_KEYS);
+        total += keys.len();
+    }
+    assert_eq!(total, 100_000);
+}
+
+#[test]
+fn keys_and_domains_that_only_peers_speak_of_are_bounded_and_forgotten() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    rig.deaf.insert("b".into(), Vec::new());
+    let want = |domain: String, keys: Vec<u64>| Envelope {
+        from_incarnation: 1,
+        to_incarnation: 1,
+        domain: domain.into(),
+        message: Message::Want { claim: 1, keys },
+    };
+    for frame in 0..20 {
+        let keys = (0..MAX_KEYS as u64).map(|key| frame * MAX_KEYS as u64 + key).collect();
+        rig.input("a", |machine, now| machine.receive(now, "b", want(DOMAIN.into(), keys)));
+    }
+    for domain in 0..5_000 {
+        rig.input("a", |machine, now| machine.receive(now, "b", want(format!("d{domain}"), vec![1])));
+    }
+    let machine = &rig.machines["a"];
+    assert_eq!(machine.domains.len(), 4_096);
+    assert_eq!(machine.domains[DOMAIN].keys.len(), 1 << 18);
+    let answered = rig.sent("a").iter().filter(|(_, message)| matches!(message, Message::Answer(_))).count();
+    assert_eq!(answered, 5_020, "what is not remembered is answered all the same");
+    rig.pass(75_000);
+    assert!(rig.machines["a"].domains.is_empty());
+}
+
+#[test]
+fn a_state_that_is_too_large_stays_behind_and_is_counted() {
+    let mut rig = Rig::new(&["a", "b"]);
+    let key = keys_of("b", &["a", "b"], 1)[0];
+    rig.keys("a", [key]);
+    rig.keys("b", [key]);
+    rig.view("a", &["a"]);
+    rig.slow.insert("a".into());
+    rig.view("a", &["a", "b"]);
+    rig.view("b", &["a", "b"]);
+    let state = Some(Bytes::from(vec![0; MAX_STATE_BYTES + 1]));
+    rig.input("a", |machine, now| machine.stopped(now, DOMAIN, vec![Stopped { key, last_slot: None, state }]));
+    assert_eq!(rig.holders(key), ["b"]);
+    assert_eq!(rig.last_start("b").state, None);
+    assert_eq!(rig.machines["a"].counters().states_dropped, 1);
+}
+
+#[test]
+fn duplicates_in_views_and_key_sets_do_no_harm() {
+    let mut rig = Rig::new(&["a"]);
+    let twice = [("a", MemberState::Participant), ("a", MemberState::Participant), ("b", MemberState::Viewer)];
+    rig.input("a", |machine, now| {
+        let mut view = view(&twice);
+        view.members[1].incarnation = 9;
+        machine.set_view(now, view)
+    });
+    rig.view_of("a", &twice[..2]);
+    rig.keys("a", [1, 1, 1]);
+    assert_eq!(rig.starts("a").len(), 1);
+}
