@@ -116,6 +116,9 @@ fn nested(old: Value, path: &[&str], value: Value) -> Value {
     Value::object(object)
 }
 
+/// Warnings kept until they are taken: evaluations repeat for as long as the process runs.
+const MAX_WARNINGS: usize = 1000;
+
 /// Where evaluation puts its warnings (deprecated names). Clones share one list.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(Arc<Mutex<Diagnostics>>);
@@ -128,7 +131,10 @@ impl Warnings {
     }
 
     fn push(&self, diagnostic: Diagnostic) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(diagnostic);
+        let mut warnings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(diagnostic);
+        }
     }
 
     /// Takes what has been collected so far.

@@ -180,7 +180,9 @@ fn doc_comments_of_fields_reach_the_schema_whole() {
         ///
         /// Next paragraph.
         field: bool,
+        password: Secret,
     }
     let fields: &[Field] = &Documented::schema().fields;
+    assert_eq!(fields[1].default.as_deref(), Some("\"\""), "an empty secret is no secret");
     assert_eq!(fields[0].doc, "First line,\nsecond line.\n\nNext paragraph.");
 }

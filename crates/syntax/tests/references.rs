@@ -67,3 +67,16 @@ fn large_values_are_shared_not_copied() {
     let Value::Array(evaluated) = syntax::eval(&attribute.value, &scope).unwrap() else { panic!("an array") };
     assert!(Arc::ptr_eq(&items, &evaluated));
 }
+
+#[test]
+fn warnings_that_nobody_takes_do_not_pile_up() {
+    let warnings = syntax::Warnings::new();
+    let scope = syntax::stdlib::root(&syntax::StdlibOptions::default()).collecting(&warnings);
+    let (file, _) = syntax::parse("f", "x = trim_space(\"a\")");
+    let attribute = file.body.attributes().next().unwrap();
+    for _ in 0..2_000 {
+        syntax::eval(&attribute.value, &scope).unwrap();
+    }
+    assert_eq!(warnings.take().len(), 1000);
+    assert!(warnings.take().is_empty());
+}

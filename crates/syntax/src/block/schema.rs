@@ -3,6 +3,7 @@
 use crate::convert::{FromValue, ToValue, TypeInfo};
 
 use super::Block;
+use crate::value::Value;
 
 /// What a block may hold.
 #[derive(Clone, Debug, Default)]
@@ -68,13 +69,18 @@ impl Field {
     /// An attribute.
     #[must_use]
     pub fn attribute<T: FromValue + ToValue>(name: &str, default: Option<T>, doc: &'static str) -> Self {
-        let rendered = default.as_ref().map(ToValue::to_value).filter(|value| !value.is_null());
+        let shown = |value: Value| match value {
+            Value::Null => None,
+            // An empty secret hides nothing.
+            Value::Secret(secret) if secret.is_empty() => Some("\"\"".to_owned()),
+            other => Some(other.to_string()),
+        };
         Self {
             name: name.to_owned(),
             kind: FieldKind::Attribute,
             type_name: T::type_name(),
             required: default.is_none(),
-            default: rendered.map(|value| value.to_string()),
+            default: default.as_ref().map(ToValue::to_value).and_then(shown),
             doc,
             repeated: false,
             nested: None,
