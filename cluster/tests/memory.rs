@@ -273,7 +273,7 @@ async fn a_fleet_that_was_late_stops_scraping_synchronises_and_goes_on() {
     let components: Vec<_> = nodes.iter().map(|node| Component::claim(&node.cluster, "scrape", &keys, 1_000)).collect();
     let all: Vec<_> = components.iter().collect();
     within(Duration::from_secs(10), "each key has one holder", || each_held_once(&all, &keys)).await;
-    let before: Vec<_> = components.iter().flat_map(|component| holds(component)).collect();
+    let before: Vec<_> = components.iter().flat_map(holds).collect();
     // All processes stand still for 4 s: when they wake up, none knows what the others did meanwhile.
     tokio::time::advance(Duration::from_secs(4)).await;
     assert!(before.iter().all(|hold| !hold.begin(u64::MAX - 1)), "no slot begins before the node has looked around");
@@ -325,6 +325,9 @@ async fn when_two_fleets_meet_the_later_process_of_a_name_keeps_it_and_the_other
         })
         .await;
     }
-    assert_eq!(older.metric("collector_cluster_name_conflict"), Some(1.0));
-    assert_eq!(names(&older.cluster, |peer| peer.is_self && peer.state == State::Viewer), ["b"]);
+    within(Duration::from_secs(1), "the older b says so", || {
+        older.metric("collector_cluster_name_conflict") == Some(1.0)
+            && names(&older.cluster, |peer| peer.is_self && peer.state == State::Viewer) == ["b"]
+    })
+    .await;
 }

@@ -123,6 +123,8 @@ pub(crate) struct Progress {
     pub(super) unpublished: bool,
     /// Something that the view or the list of peers shows has changed.
     pub(super) dirty: bool,
+    /// Not before this time it is shown.
+    pub(super) next_view: Instant,
     pub(super) next_round: Instant,
     pub(super) resolving: usize,
     pub(super) dialling: usize,
@@ -146,6 +148,7 @@ impl Progress {
             lamport: 0,
             unpublished: true,
             dirty: true,
+            next_view: now,
             next_round: now,
             resolving: 0,
             dialling: 0,

@@ -360,7 +360,7 @@ impl Cluster {
         report.unwrap_or(LeaveReport { drained: false, keys_left: 0 })
     }
 
-    /// Stops at once, without a goodbye: peers take it for a crash. No hold begins a slot within 3 s from now on.
+    /// Stops at once, without a goodbye: peers take it for a crash. No hold begins a slot any more.
     pub fn shutdown(&self) {
         for task in self.shared.tasks.lock().drain(..) {
             task.abort();

@@ -291,6 +291,13 @@ impl Owner {
     }
 }
 
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Without a machine nobody knows what may still be scraped here.
+        self.fence.move_to(0);
+    }
+}
+
 impl Effects {
     pub(crate) fn add(&mut self, other: Self) {
         self.sends.extend(other.sends);

@@ -1,7 +1,7 @@
 //! What follows from the node's inputs, drawn after each of them: the own record and state, the view that the ownership machine
 //! gets, the list of peers, the streams to keep, the gauges.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -17,6 +17,10 @@ use crate::{
     transport::frame::Kind,
 };
 
+/// Least time between two views for the ownership machine: each may build a ring, and a fleet that starts changes by the dozen.
+/// A change after a quiet time counts at once.
+const VIEW_PAUSE: Duration = Duration::from_millis(100);
+
 impl Driver {
     /// Draws the consequences of what has happened.
     pub(super) async fn settle(&mut self) {
@@ -30,7 +34,9 @@ impl Driver {
         if self.state.unpublished {
             self.publish().await;
         }
-        if std::mem::take(&mut self.state.dirty) {
+        if self.state.dirty && now >= self.state.next_view {
+            self.state.dirty = false;
+            self.state.next_view = now + VIEW_PAUSE;
             self.update_view();
             self.update_peers();
         }
