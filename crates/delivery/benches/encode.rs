@@ -10,14 +10,14 @@ use model::{Batch, Labels, Layout, LayoutBuilder};
 
 /// Family, labels beside instance and job: `name=a..b` counts, `name=x|y` lists.
 const FAMILIES: &[(&str, &str)] = &[
-    ("node_cpu_seconds_total", "cpu=0..32 mode=idle|iowait|irq|nice|softirq|steal|system|user"),
-    ("node_cpu_guest_seconds_total", "cpu=0..32 mode=nice|user"),
-    ("node_cpu_frequency_max_hertz", "cpu=0..32"),
-    ("node_schedstat_running_seconds_total", "cpu=0..32"),
-    ("node_schedstat_timeslices_total", "cpu=0..32"),
-    ("node_schedstat_waiting_seconds_total", "cpu=0..32"),
-    ("node_softnet_dropped_total", "cpu=0..32"),
-    ("node_softnet_processed_total", "cpu=0..32"),
+    ("node_cpu_seconds_total", "cpu=0..48 mode=idle|iowait|irq|nice|softirq|steal|system|user"),
+    ("node_cpu_guest_seconds_total", "cpu=0..48 mode=nice|user"),
+    ("node_cpu_frequency_max_hertz", "cpu=0..48"),
+    ("node_schedstat_running_seconds_total", "cpu=0..48"),
+    ("node_schedstat_timeslices_total", "cpu=0..48"),
+    ("node_schedstat_waiting_seconds_total", "cpu=0..48"),
+    ("node_softnet_dropped_total", "cpu=0..48"),
+    ("node_softnet_processed_total", "cpu=0..48"),
     ("node_disk_io_time_seconds_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
     ("node_disk_read_bytes_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
     ("node_disk_reads_completed_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),

@@ -1,5 +1,7 @@
 //! An endpoint in memory against a receiver that answers by script, in tokio's simulated time.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions only
+
 mod receiver;
 
 use std::sync::Arc;
@@ -256,12 +258,14 @@ async fn shutting_down_gives_up_at_the_deadline_and_says_what_is_lost() {
     assert_eq!(Instant::now() - began, 7 * SECOND);
 }
 
+fn wall_clock() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
-async fn samples_that_became_too_old_are_dropped_even_between_attempts() {
-    let receiver = Receiver::answering([Answer::Status(503)]);
+async fn samples_that_are_too_old_are_dropped_unsent() {
+    let (receiver, target, now) = (Receiver::default(), Target::new(1, 10), wall_clock());
     let (delivery, registry) = start(config(|config| config.queue.sample_age_limit = 3600 * SECOND), &receiver);
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    let target = Target::new(1, 10);
     for age_seconds in [7200, 1800, 0] {
         let mut batch = target.batch(0);
         batch.timestamp = now - age_seconds * 1000;
@@ -270,6 +274,23 @@ async fn samples_that_became_too_old_are_dropped_even_between_attempts() {
     delivery.flush();
     let taken = receiver.taken(20).await;
     assert!(taken.iter().all(|(_, timestamp, _)| *timestamp >= now - 1_800_000));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(metric(&registry, DROPPED, "reason=too_old"), 10.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_that_became_too_old_between_attempts_are_left_out_of_the_next_one() {
+    let receiver = Receiver::answering([Answer::Later(Duration::from_millis(60))]);
+    let (delivery, registry) = start(config(|config| config.queue.sample_age_limit = Duration::from_millis(50)), &receiver);
+    let (target, now) = (Target::new(1, 10), wall_clock());
+    for ahead_seconds in [0, 3600] {
+        let mut batch = target.batch(0);
+        batch.timestamp = now + ahead_seconds * 1000;
+        delivery.consumer().consume(batch).unwrap();
+    }
+    delivery.flush();
+    let taken = receiver.taken(10).await;
+    assert!(taken.iter().all(|(_, timestamp, _)| *timestamp > now));
     tokio::time::sleep(SECOND).await;
     assert_eq!(metric(&registry, DROPPED, "reason=too_old"), 10.0);
 }

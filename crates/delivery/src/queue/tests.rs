@@ -297,6 +297,20 @@ fn when_the_front_is_full_batches_go_over_the_disk_and_come_back_in_order() {
 }
 
 #[test]
+fn a_small_batch_does_not_overtake_a_large_one_that_found_no_room() {
+    let now = Instant::now();
+    let (mut queue, small, large) = (with_disk(2, now), Source::new(10), Source::new(50));
+    queue.enqueue(small.batch(1, 1), now).unwrap();
+    queue.enqueue(large.batch(1, 2), now).unwrap();
+    queue.enqueue(small.batch(1, 3), now).unwrap();
+    assert_eq!(lane(&mut queue, 0), [1]);
+    queue.complete(0, 1, 0, now);
+    assert_eq!(lane(&mut queue, 0), [2], "though it is larger than the front: nothing else is there");
+    queue.complete(0, 1, 0, now);
+    assert_eq!(lane(&mut queue, 0), [3]);
+}
+
+#[test]
 fn while_the_disk_fails_batches_stay_in_memory_up_to_the_limit_and_go_on_in_order() {
     let now = Instant::now();
     let (source, mut queue) = (Source::new(10), Queue::new(limits(1, 3, true), 1, 100));

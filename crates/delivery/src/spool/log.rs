@@ -335,6 +335,12 @@ impl Log {
         self.writer.as_mut().map_or(Ok(()), Writer::sync)
     }
 
+    /// Makes writing fail until a new segment is begun.
+    #[cfg(test)]
+    pub fn break_writer(&mut self) {
+        self.writer.as_mut().unwrap().break_file(self.segments.back().unwrap());
+    }
+
     /// Whether [`Log::save`] or [`Log::sync`] would do something.
     pub fn is_unsaved(&self) -> bool {
         self.unsaved || self.writer.as_ref().is_some_and(Writer::is_unsynced)

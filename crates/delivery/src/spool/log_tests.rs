@@ -110,9 +110,12 @@ fn after_a_restart_what_was_not_acknowledged_is_read_in_order() {
     log.acknowledge(&[1, 3, 5, 6]);
     log.save().unwrap();
     drop(log);
-    let log = open(directory.path(), LARGE);
+    let mut log = open(directory.path(), LARGE);
     assert!(!log.is_behind());
     assert!(segments(&directory).is_empty(), "nothing is needed any more");
+    append(&mut log, &batch(&again, 7), true);
+    drop(log);
+    assert_eq!(read(&mut open(directory.path(), LARGE)), [(7, 7)], "old acknowledgements don't hit new records");
 }
 
 #[test]
@@ -257,6 +260,19 @@ fn what_fails_to_be_written_can_be_written_later() {
     fs::remove_dir(&obstacle).unwrap();
     append(&mut log, &batch(&layout, 1), false);
     assert_eq!(read(&mut log), [(0, 1)]);
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_that_later_ones_rely_on() {
+    let (directory, first, second) = (tempfile::tempdir().unwrap(), layout("a", 10), layout("b", 10));
+    let mut log = open(directory.path(), LARGE);
+    append(&mut log, &batch(&first, 1), false);
+    log.break_writer();
+    assert!(log.append(&[(&batch(&second, 2), false)], &mut Losses::default()).is_err());
+    assert_eq!(append(&mut log, &batch(&second, 2), false), 1);
+    assert_eq!(read(&mut log), [(0, 1), (1, 2)]);
+    drop((log, first, second)); // no chunk lives on
+    assert_eq!(read(&mut open(directory.path(), LARGE)), [(0, 1), (1, 2)]);
 }
 
 #[test]

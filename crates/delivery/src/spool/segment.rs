@@ -97,6 +97,12 @@ impl Writer {
         written
     }
 
+    /// Makes every write fail from now on.
+    #[cfg(test)]
+    pub fn break_file(&mut self, segment: &Segment) {
+        self.file = File::open(&segment.path).unwrap();
+    }
+
     /// Whether [`Writer::sync`] would do something.
     pub fn is_unsynced(&self) -> bool {
         self.unsynced

@@ -28,6 +28,8 @@ pub enum Answer {
     Text(u16, &'static str),
     /// 200 after a while.
     Slow(Duration),
+    /// 503, when so much time has passed on the wall clock.
+    Later(Duration),
     /// The connection breaks.
     Broken,
     /// No answer at all.
@@ -150,6 +152,10 @@ impl Post for Receiver {
             Answer::Status(status) => (status, None, ""),
             Answer::RetryAfter(status, after) => (status, Some(after.into()), ""),
             Answer::Text(status, text) => (status, None, text),
+            Answer::Later(time) => {
+                std::thread::sleep(time); // simulated time does not move the wall clock
+                (503, None, "")
+            }
             Answer::Broken => (0, None, ""),
             Answer::Silence => (1, None, ""),
             Answer::Slow(time) => {
