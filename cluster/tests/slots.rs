@@ -74,7 +74,11 @@ async fn scrape(mut claims: Claims, name: String, ledger: Ledger) {
             }
             ClaimEvent::Stop(stop) => {
                 if let Some(task) = loops.remove(&stop.key) {
-                    task.abort();
+                    tasks.spawn(async move {
+                        // A component may be slow to stop its loop: the hold must keep it from beginning anything.
+                        tokio::time::sleep(Duration::from_millis(2_500)).await;
+                        task.abort();
+                    });
                 }
                 if let Some(handover) = stop.handover {
                     tasks.spawn(async move {

@@ -39,9 +39,14 @@ const DIGEST_BYTES_PER_NODE: usize = 2 + 8 + 19 + 24;
 /// what is left carries changes.
 const MAX_DIGEST_BYTES: usize = 48 * 1024;
 
-/// Whether the digest has room for these names.
-pub(crate) fn has_room<'a>(names: impl Iterator<Item = &'a str>) -> bool {
-    names.map(|name| name.len().min(MAX_NAME_BYTES) + DIGEST_BYTES_PER_NODE).sum::<usize>() <= MAX_DIGEST_BYTES
+/// Bytes that processes of these names take in the digest.
+pub(crate) fn digest_bytes<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| name.len() + DIGEST_BYTES_PER_NODE).sum()
+}
+
+/// Whether the digest has room for another name beside what it holds.
+pub(crate) fn has_room(digest_bytes: usize, name: &str) -> bool {
+    digest_bytes + name.len() + DIGEST_BYTES_PER_NODE <= MAX_DIGEST_BYTES
 }
 
 /// The streams that messages for an advertised address can take.
@@ -86,7 +91,10 @@ impl Parts {
 
     /// Starts gossiping as the process of `record`.
     pub(crate) async fn start(&self, record: &Record) -> anyhow::Result<Gossip> {
-        let identity = &record.identity;
+        self.start_with(&record.identity, key_values(record)).await
+    }
+
+    async fn start_with(&self, identity: &Identity, values: Vec<(String, String)>) -> anyhow::Result<Gossip> {
         let config = ChitchatConfig {
             chitchat_id: ChitchatId::new(identity.name.clone(), identity.generation, identity.addr),
             cluster_id: self.cluster.to_string(),
@@ -105,7 +113,7 @@ impl Parts {
             catchup_callback: None,
             extra_liveness_predicate: None,
         };
-        let handle = spawn_chitchat(config, key_values(record), &self.wire).await?;
+        let handle = spawn_chitchat(config, values, &self.wire).await?;
         Ok(Gossip { handle, parts: self.clone() })
     }
 }
@@ -142,15 +150,14 @@ impl Gossip {
                 (state.max_version(), state.heartbeat())
             })
             .await;
-        let fresh = self.parts.start(record).await?;
+        let fresh = self.parts.start_with(&record.identity, Vec::new()).await?;
         fresh
             .handle
             .with_chitchat(|chitchat| {
-                // Peers ignore versions and heartbeats that they have seen.
+                // Peers ignore versions and heartbeats that they have seen: what is set from here on is newer.
                 let state = chitchat.self_node_state();
-                state.set_max_version(version + 1);
+                state.set_max_version(version);
                 state.try_set_heartbeat(heartbeat);
-                state.set("restarted", version);
             })
             .await;
         *self = fresh;
@@ -264,5 +271,134 @@ impl Socket for Wire {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::frame::{FrameReader, FrameWriter};
+
+    fn record(name: &str, last: u8) -> Record {
+        Record {
+            identity: Identity { name: name.into(), generation: 1, addr: SocketAddr::from(([10, 0, 0, last], 1)) },
+            state: State::Participant,
+            phase: Phase::Formed,
+            ready: true,
+            left: false,
+            counter: 1,
+            version: "0.1.0".into(),
+            config_hash: "abc".into(),
+        }
+    }
+
+    struct Node {
+        gossip: Gossip,
+        record: Record,
+        routes: Routes,
+        inbox: mpsc::Sender<(SocketAddr, Bytes)>,
+    }
+
+    impl Node {
+        async fn start(name: &str, last: u8) -> Self {
+            let metrics = metrics();
+            let (inbox, receiver) = mpsc::channel(INBOX);
+            let routes = Routes::default();
+            let parts = Parts::new("test".into(), Duration::from_millis(500), routes.clone(), receiver, metrics);
+            let record = record(name, last);
+            Self { gossip: parts.start(&record).await.unwrap(), record, routes, inbox }
+        }
+
+        /// A stream from this node to another.
+        fn link(&self, to: &Self) {
+            let (sender, receiver) = mpsc::channel(16);
+            let outbox = Outbox::new(metrics());
+            let queued = outbox.clone();
+            tokio::spawn(async move { outbox.write_to(&mut FrameWriter::new(sender)).await });
+            let chunks = futures_util::stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
+                receiver.recv().await.map(|chunk| (Ok(chunk), receiver))
+            });
+            let mut reader = FrameReader::new(Box::pin(chunks), crate::transport::frame::MAX_PAYLOAD);
+            let (inbox, from) = (to.inbox.clone(), self.record.identity.addr);
+            tokio::spawn(async move {
+                while let Ok(Some(frame)) = reader.next().await {
+                    drop(inbox.send((from, frame.payload)).await);
+                }
+            });
+            self.routes.lock().insert(to.record.identity.addr, queued);
+        }
+
+        async fn sees(&self, other: &Record) -> bool {
+            self.gossip.seen().await.iter().any(|seen| seen.live && seen.record.as_ref() == Some(other))
+        }
+    }
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new("test", &prometheus::Registry::new()).unwrap())
+    }
+
+    async fn until_seen(by: &Node, other: &Record) {
+        let waiting = async {
+            while !by.sees(other).await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the record arrives");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_arrive_whole_and_changes_follow() {
+        let (mut a, b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        until_seen(&a, &b.record).await;
+        a.record.state = State::Terminating;
+        a.record.counter += 1;
+        a.gossip.publish(&a.record).await.unwrap();
+        until_seen(&b, &a.record).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_ended_is_started_again_and_peers_go_on_believing_it() {
+        let (mut a, b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        a.gossip.handle.abort();
+        while !a.gossip.has_ended() {
+            tokio::task::yield_now().await;
+        }
+        a.record.config_hash = "new".into();
+        a.record.counter += 1;
+        a.gossip.publish(&a.record).await.unwrap();
+        assert!(!a.gossip.has_ended());
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(b.sees(&a.record).await, "its heartbeats count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_makes_no_sense_ends_nothing() {
+        let (a, b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        for garbage in [&b""[..], b"garbage", &[0x53, 0xb0, 0, 0, 0xff, 0xff]] {
+            let from = a.record.identity.addr;
+            b.inbox.send((from, Bytes::from_static(garbage))).await.unwrap();
+        }
+        a.link(&b);
+        b.link(&a);
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+    }
+
+    #[test]
+    fn the_digest_takes_some_hundred_names_of_usual_length_and_then_no_more() {
+        let names: Vec<_> = (0..500).map(|index| format!("collector-{index:03}.collector-cluster")).collect();
+        assert!(has_room(digest_bytes(names.iter().map(String::as_str)), "collector-500.collector-cluster"));
+        let long: Vec<_> = (0..300).map(|index| format!("{index:0>128}")).collect();
+        assert!(!has_room(digest_bytes(long.iter().map(String::as_str)), "x"));
     }
 }

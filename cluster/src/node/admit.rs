@@ -55,13 +55,18 @@ impl Driver {
             }
             Some((known, Presence::Alive | Presence::Lost)) => Some(known.identity.clone()),
             Some((_, Presence::Left)) => None,
-            None if !gossip::has_room(self.table.remembered_names().chain([&*peer.name])) => {
+            None if !gossip::has_room(self.digest_bytes(), &peer.name) => {
                 let detail = "gossip has no room for another member of this name's length";
                 return answer(verdict, Err(Reason::Full.reject(detail)));
             }
             None => None,
         };
         self.check(hello, verdict, namesake);
+    }
+
+    /// What gossip's digest takes: all processes that it remembers, and those that it will hear of.
+    fn digest_bytes(&self) -> usize {
+        self.state.digest_bytes.max(gossip::digest_bytes(self.table.remembered_names()))
     }
 
     fn check(&self, hello: PeerHello, verdict: Verdict, namesake: Option<Identity>) {

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     membership::{
         Identity, Record,
-        gossip::{Gossip, Parts},
+        gossip::{Gossip, Parts, digest_bytes},
         table::Table,
     },
     ownership::{Holder, Name},
@@ -129,6 +129,10 @@ pub(crate) struct Progress {
     pub(super) resolving: usize,
     pub(super) dialling: usize,
     pub(super) next_gossip: Instant,
+    /// What the processes that gossip knows take in its digest.
+    pub(super) digest_bytes: usize,
+    /// The join addresses that were last told to be waited for.
+    pub(super) waited_for: Option<Vec<String>>,
     /// What was last said of a peer or join address that failed.
     pub(super) failures: HashMap<String, (Step, String)>,
     pub(super) admitted: bool,
@@ -153,6 +157,8 @@ impl Progress {
             resolving: 0,
             dialling: 0,
             next_gossip: now,
+            digest_bytes: 0,
+            waited_for: None,
             failures: HashMap::new(),
             admitted: false,
             warned_of_size: false,
@@ -241,7 +247,9 @@ impl Driver {
             tracing::error!("the gossip loop ended on a message that it could not take; it is started again");
             self.state.unpublished = true;
         }
-        for seen in gossip.seen().await {
+        let seen = gossip.seen().await;
+        self.state.digest_bytes = digest_bytes(seen.iter().map(|seen| &*seen.identity.name));
+        for seen in seen {
             // Gossip repeats what dead processes once said: only live ones are taken from it.
             if let Some(record) = seen.record.filter(|_| seen.live) {
                 self.state.lamport = self.state.lamport.max(record.counter);

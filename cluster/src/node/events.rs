@@ -1,6 +1,6 @@
 //! How joining goes, told as it happens, for whoever starts the node to show.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use crate::transport::Step;
 
@@ -33,12 +33,10 @@ pub enum JoinEvent {
         /// What to do about it.
         remedy: String,
     },
-    /// This node stays a viewer for now.
+    /// This node stays a viewer for now; it tries again at most 2 s apart. Told when the list changes.
     Waiting {
         /// Join addresses where somebody may be who was not reached.
         unaccounted: Vec<String>,
-        /// Time until it is tried again.
-        retry_in: Duration,
     },
     /// This node is part of a fleet.
     Ring {

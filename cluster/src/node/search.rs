@@ -138,7 +138,10 @@ impl Driver {
         self.state.next_round = now + pause;
         if self.local.record().phase == Phase::Joining {
             let unaccounted = self.join.unaccounted();
-            self.narrate(JoinEvent::Waiting { unaccounted, retry_in: pause });
+            if self.state.waited_for.as_ref() != Some(&unaccounted) {
+                self.state.waited_for = Some(unaccounted.clone());
+                self.narrate(JoinEvent::Waiting { unaccounted });
+            }
         }
     }
 

@@ -213,3 +213,27 @@ impl Refusals {
         logged.insert((address, reason), now).is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_logged_once_per_peer_and_reason_and_again_after_an_hour() {
+        let refusals = Refusals::default();
+        assert!(refusals.first("10.0.0.1".into(), Reason::Key));
+        assert!(!refusals.first("10.0.0.1".into(), Reason::Key));
+        assert!(refusals.first("10.0.0.1".into(), Reason::Name));
+        assert!(refusals.first("10.0.0.2".into(), Reason::Key));
+        tokio::time::advance(QUIET).await;
+        assert!(refusals.first("10.0.0.1".into(), Reason::Key));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_with_ever_new_addresses_fill_neither_memory_nor_log() {
+        let refusals = Refusals::default();
+        let logged = (0..10 * MAX_REMEMBERED).filter(|index| refusals.first(index.to_string(), Reason::Key)).count();
+        assert_eq!(logged, MAX_REMEMBERED);
+        assert_eq!(refusals.logged.lock().len(), MAX_REMEMBERED);
+    }
+}
