@@ -13,6 +13,9 @@ use syntax::{Capsule, FromValue, ToValue, Value, ValueError};
 const RECEIVER: &str = "MetricsReceiver";
 
 /// Where metrics can be sent: a slot that a component fills. Restarting the component fills the slot anew and rewires nobody.
+///
+/// Fill it while the component is built: run loops are started one after the other without waiting for each other's first step, so a slot
+/// that is filled only there refuses the first batches.
 #[derive(Clone)]
 pub struct MetricsReceiver(Arc<Slot>);
 

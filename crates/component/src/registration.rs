@@ -32,6 +32,9 @@ pub struct Host {
     pub on_export: Arc<dyn Fn(Value) + Send + Sync>,
 }
 
+/// Evaluates a block to arguments.
+type Decode = fn(&ast::Block, &Scope) -> Result<Arc<dyn ErasedArguments>, Diagnostics>;
+
 /// What the runtime can do with a kind of component.
 #[derive(Clone, Copy)]
 pub struct Registration {
@@ -43,7 +46,7 @@ pub struct Registration {
     pub arguments: fn() -> &'static Schema,
     /// What it exports.
     pub exports: fn() -> &'static Schema,
-    decode: fn(&ast::Block, &Scope) -> Result<Arc<dyn ErasedArguments>, Diagnostics>,
+    decode: Decode,
     build: fn(&Arc<dyn ErasedArguments>, Host) -> Result<Instance, BuildError>,
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::join;
 use syntax::Scope;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::waves::Waves;
 use crate::controller::{LoadReport, Shared};
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Reload(oneshot::Sender<Result<LoadReport, LoadError>>),
     Shutdown(Duration, oneshot::Sender<Vec<String>>),
 }
+
+/// How long a shutdown waits for running evaluations, as in Alloy; the components need the time for finishing.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Takes the log's settings to the product.
 type OnLogging = Arc<dyn Fn(LoggingConfig) + Send + Sync>;
@@ -115,8 +118,8 @@ impl Engine {
 
     async fn shutdown(&mut self, deadline: Duration) -> Vec<String> {
         let until = Instant::now() + deadline;
-        // An evaluation that hangs must not keep the components from being stopped.
-        let _ = timeout_at(until, self.settle()).await;
+        // Evaluations that don't end are left to themselves.
+        let _ = timeout(SETTLE.min(deadline / 5), self.settle()).await;
         let components = self.graph.components().cloned().collect();
         let all = drain(components, Stop::Exit, until, std::future::ready(()));
         let (unfinished, ()) = join(all, finish_removed(std::mem::take(&mut self.removed), until)).await;

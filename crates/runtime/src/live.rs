@@ -130,9 +130,10 @@ impl Live {
     pub fn export(&self, serial: u64, exports: Value) -> bool {
         let mut state = self.0.lock();
         let current = state.instance.as_ref().is_some_and(|instance| instance.serial == serial);
-        if current {
-            state.exports = Some(exports);
-        }
+        let gone = if current { state.exports.replace(exports) } else { Some(exports) };
+        // Many thousand targets take their time to be dropped.
+        drop(state);
+        drop(gone);
         current
     }
 }

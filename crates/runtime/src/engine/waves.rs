@@ -9,8 +9,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::Engine;
 use crate::evaluate::{Evaluated, Occasion};
 
-/// Evaluations that run at once at most; more would only take the processors from the data path.
-const PARALLEL: usize = 2;
+/// Evaluations that run at once at most: more than one, so that slow ones don't hold up the rest, but not so many that they take the
+/// processors from the data path.
+const PARALLEL: usize = 4;
 
 /// Evaluations that are due and those that run. Positions are those of the evaluation order.
 #[derive(Default)]
@@ -36,13 +37,15 @@ impl Waves {
         self.due.clear();
     }
 
-    /// Takes what can be evaluated now.
+    /// Takes what can be evaluated now: what has been due longest, so that nobody starves.
     fn start(&mut self) -> Option<(usize, Instant)> {
         if self.running.len() >= PARALLEL {
             return None;
         }
-        let position = self.due.keys().copied().find(|position| !self.running.values().any(|running| running == position))?;
-        Some((position, self.due.remove(&position)?))
+        let free = self.due.iter().filter(|(position, _)| !self.running.values().any(|running| running == *position));
+        let (since, position) = free.map(|(position, since)| (*since, *position)).min()?;
+        self.due.remove(&position);
+        Some((position, since))
     }
 }
 

@@ -54,7 +54,7 @@ impl Sorting<'_> {
     fn take(&mut self, block: Block) {
         let id: Arc<str> = block.id().into();
         let sorted = self.sort(&block);
-        if self.is_duplicate(&id, &block) {
+        if matches!(sorted, Sorted::Node(_)) && self.is_duplicate(&id, &block) {
             return;
         }
         let kind = match &sorted {
