@@ -1,5 +1,5 @@
 //! From batches to the bytes of remote write 1.0 requests: `snappy(WriteRequest)`. Series that come again and again are filled into
-//! templates ([`template`]); what comes once, or with timestamps that templates can't hold, is encoded and compressed the ordinary way.
+//! templates (`template`); what comes once, or with timestamps that templates can't hold, is encoded and compressed the ordinary way.
 //! Both give snappy fragments that are put end to end under one length. Sending them is left to `shards`.
 
 mod cache;
