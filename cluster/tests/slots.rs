@@ -7,6 +7,7 @@ mod fleet;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -131,8 +132,13 @@ impl Fleet {
 
     fn join(&mut self, last: u8) {
         let peers: Vec<_> = (1..=3).map(addr).collect();
+        self.join_at(last, &peers, Duration::from_secs(60));
+    }
+
+    fn join_at(&mut self, last: u8, peers: &[SocketAddr], rejoin_interval: Duration) {
         let name = format!("node-{last:03}");
-        let node = MemoryNode::start(&self.network, &self.clock, &name, addr(last), &peers);
+        let change = |config: &mut cluster::Config| config.rejoin_interval = rejoin_interval;
+        let node = MemoryNode::start_with(&self.network, &self.clock, &name, addr(last), peers, change);
         let claims = node.cluster.claims("prometheus.scrape.default");
         claims.set_keys(self.keys.iter().map(|key| KeySpec { key: *key, interval_ms: INTERVAL_MS }).collect());
         tokio::spawn(scrape(claims, name, self.ledger.clone()));
@@ -223,6 +229,21 @@ async fn broken_streams_lose_and_double_nothing() {
         fleet.leave(5).await;
         fleet.pass(1).await;
     }
+    assert_eq!(fleet.ledger.doubled(), []);
+    assert_eq!(fleet.ledger.missed(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_found_by_the_fleet_knows_all_members_before_it_claims() {
+    let mut fleet = Fleet::start(2, 60).await;
+    fleet.join_at(3, &[addr(1), addr(9)], Duration::from_secs(4));
+    fleet.settled().await;
+    fleet.pass(4).await;
+    // It looks where nobody answers; of the fleet only the third node looks for it.
+    fleet.network.stall(addr(200));
+    fleet.join_at(9, &[addr(200)], Duration::from_secs(60));
+    fleet.settled().await;
+    fleet.pass(5).await;
     assert_eq!(fleet.ledger.doubled(), []);
     assert_eq!(fleet.ledger.missed(), []);
 }

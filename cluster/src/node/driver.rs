@@ -118,6 +118,8 @@ pub(crate) struct Progress {
     pub(super) conflict: bool,
     pub(super) ready: bool,
     pub(super) sync: Sync,
+    /// A member of a fleet has told this node whom it knows.
+    pub(super) introduced: bool,
     pub(super) lamport: u64,
     /// The own record has changed and was not pushed.
     pub(super) unpublished: bool,
@@ -149,6 +151,7 @@ impl Progress {
             conflict: false,
             ready: false,
             sync: Sync::Done,
+            introduced: false,
             lamport: 0,
             unpublished: true,
             dirty: true,
@@ -318,8 +321,8 @@ impl Driver {
         let now = Instant::now();
         let found = peer.identity.clone();
         let Some(meant) = self.links.up(addr, session, &found) else { return };
-        if meant != found {
-            // Whoever was meant is gone: another process answers at its address.
+        if meant.name != found.name {
+            // Whoever was meant is gone: another node answers at its address.
             self.table.unlinked(&meant, true, now);
         }
         self.state.failures.remove(&addr.to_string());

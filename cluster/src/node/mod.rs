@@ -307,6 +307,12 @@ impl Cluster {
         answer.await.unwrap_or_default()
     }
 
+    /// The fleet's name; part of every key's phase.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.config.cluster_name
+    }
+
     /// The clock that slots follow.
     #[must_use]
     pub fn clock(&self) -> &Clock {

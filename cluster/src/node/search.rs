@@ -124,6 +124,7 @@ impl Driver {
         if self.table.get(&peer.identity.name).is_none() {
             self.narrate(JoinEvent::Reached { addr, name: peer.identity.name.to_string() });
         }
+        self.state.introduced |= peer.phase == Phase::Formed;
         self.table.met(peer, Instant::now());
         self.merge(members);
     }
@@ -179,6 +180,10 @@ impl Driver {
             );
         }
         tracing::info!(nodes, new_fleet, "this node is part of a fleet");
+        if !new_fleet && !self.state.introduced {
+            // A member has found this node before it found one: it knows that member, and not yet all others.
+            self.state.sync = Sync::Needed(Instant::now());
+        }
         self.narrate(JoinEvent::Ring { nodes, same_config: 1 + same, new_fleet });
         self.state.next_round = Instant::now() + self.config.rejoin_interval;
     }
@@ -214,7 +219,7 @@ impl Driver {
         self.local.metrics.gossip_event("node_conflict");
         self.narrate(JoinEvent::Superseded { cause: how.to_owned() });
         self.state.conflict = true;
-        self.state.admitted = false;
+        (self.state.admitted, self.state.introduced) = (false, false);
         self.join.restart(Instant::now());
         self.state.next_round = Instant::now();
         self.change_record(|record| record.phase = Phase::Joining);
@@ -235,11 +240,12 @@ impl Driver {
         self.state.next_round = Instant::now();
     }
 
-    /// After a fence: asks a member for its list before anything is claimed again.
+    /// Asks a member of the fleet for its list before anything is claimed: after a fence, or if none has introduced this node.
     pub(super) fn synchronise(&mut self, now: Instant) {
         let Sync::Needed(at) = self.state.sync else { return };
-        let Some(member) = self.table.alive().choose(&mut rand::rng()) else {
-            // Nobody is left who could know better.
+        let members = self.table.alive().filter(|record| record.phase == Phase::Formed);
+        let Some(member) = members.choose(&mut rand::rng()) else {
+            // Nobody is there who could know better.
             (self.state.sync, self.state.dirty) = (Sync::Done, true);
             return;
         };
@@ -264,7 +270,7 @@ impl Driver {
                 self.merge(members);
                 if running {
                     (self.state.sync, self.state.dirty) = (Sync::Done, true);
-                    tracing::info!("this node has synchronised with its peers after having been late");
+                    tracing::info!("this node has synchronised with its peers");
                 }
             }
             // Fenced again meanwhile: that exchange is still to come.
