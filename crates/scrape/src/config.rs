@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::Ownership;
 use crate::protocol::{Escaping, ScrapeProtocol, offered};
 use crate::series::Rules;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub escaping: Escaping,
     /// Report `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` too.
     pub extra_metrics: bool,
+    /// Which targets this node scrapes.
+    pub ownership: Ownership,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             fallback_protocol: Some(ScrapeProtocol::PrometheusText0_0_4),
             escaping: Escaping::Underscores,
             extra_metrics: false,
+            ownership: Ownership::All,
         }
     }
 }
@@ -134,6 +138,7 @@ impl Config {
             scrape_interval: Duration::ZERO,
             scrape_timeout: Duration::ZERO,
             rules: Rules { sample_limit: 0, ..config.rules.clone() },
+            ownership: Ownership::All,
             ..config.clone()
         };
         timeless(self) == timeless(other)
@@ -155,7 +160,8 @@ mod tests {
 
     #[test]
     fn arguments_that_can_t_work_are_named() {
-        let cases: [(fn(&mut Config), &str); 7] = [
+        type Change = fn(&mut Config);
+        let cases: [(Change, &str); 7] = [
             (|c| c.job_name.clear(), "job_name must not be empty"),
             (|c| c.scrape_interval = Duration::ZERO, "scrape_interval must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_micros(1), "scrape_timeout must be at least 1ms"),

@@ -15,6 +15,7 @@ pub(crate) struct Workbench {
 
 /// Idle workbenches. Taking never waits: a slow target keeps its own, and others get new ones.
 pub(crate) struct Pool {
+    #[allow(clippy::vec_box)] // boxed where they are used: scrapes in flight keep a pointer instead of the whole
     idle: Mutex<Vec<Box<Workbench>>>,
     max_idle: usize,
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Batch, Labels, Layout, LayoutBuilder, labels::METRIC_NAME, stale::STALE_NAN};
+use model::{Batch, Chunk, Labels, Layout, LayoutBuilder, SeriesRef, labels::METRIC_NAME, stale::STALE_NAN};
+
+use super::layouts;
 
 /// In the order of [`Report`]'s fields. The last three only with `extra_metrics`.
 const NAMES: [&str; 8] = [
@@ -81,6 +83,17 @@ impl ReportSeries {
     pub fn end(&mut self, timestamp: i64) -> Option<Batch> {
         let values: Arc<[f64]> = std::iter::repeat_n(STALE_NAN, self.layout.len()).collect();
         std::mem::take(&mut self.alive).then(|| Batch::new(self.source, self.layout.clone(), timestamp, values))
+    }
+
+    /// The report series that `next` doesn't have, and which need markers.
+    #[must_use]
+    pub fn vanishing(&self, next: &Self) -> Vec<Arc<Chunk>> {
+        let mut builder = LayoutBuilder::default();
+        let stays = |series: SeriesRef<'_>| next.layout.iter().any(|other| other.iter().eq(series.iter()));
+        for series in self.layout.iter().filter(|series| self.alive && !stays(*series)) {
+            layouts::push(&mut builder, series);
+        }
+        builder.finish().chunks().to_vec()
     }
 
     /// The layout that all reports have.

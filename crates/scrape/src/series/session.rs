@@ -44,7 +44,7 @@ pub struct Counts {
     /// Samples whose own timestamp is more than ten minutes in the future.
     pub out_of_bounds: usize,
     /// Samples that count against the sample limit.
-    pub(super) taken: usize,
+    pub taken: usize,
 }
 
 /// What a scrape brought.

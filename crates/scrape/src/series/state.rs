@@ -77,6 +77,11 @@ impl TargetSeries {
         }
     }
 
+    /// Takes other rules, which may differ from the last ones only in limits.
+    pub fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+    }
+
     /// Takes over series that were scraped elsewhere: those that the next scrape doesn't bring get staleness markers.
     pub fn inherit(&mut self, layout: Arc<Layout>) {
         self.inherited = if layout.is_empty() { None } else { Some(layout) };

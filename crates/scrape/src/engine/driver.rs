@@ -1,0 +1,347 @@
+//! The task that holds the schedule: takes orders, starts scrapes when their slots begin, and takes targets' states back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::engine::entry::{Active, Entry};
+use crate::engine::inbox::{Order, Released, Told};
+use crate::engine::job::Job;
+use crate::engine::schedule::Schedule;
+use crate::engine::work::{Work, consume};
+use crate::engine::{Ending, Ownership, Released as State, Shared};
+use crate::handover::Handover;
+use crate::target::Target;
+
+/// Samples of scrapes that begin at most this late have their slot's nominal time (Prometheus: `ScrapeTimestampTolerance`) …
+const TOLERANCE_MS: i64 = 2;
+/// … unless this part of the interval is less.
+const TOLERANCE_DIVISOR: i64 = 100;
+
+/// The longest sleep: the wall clock may be slewed meanwhile, or jump.
+const MAX_SLEEP_MS: i64 = 1000;
+
+/// Targets that have left the set end their series at their next slot, but not later than this.
+const MAX_LEAVING_MS: i64 = 60_000;
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    job: Arc<Job>,
+    /// Number of targets in the set; entries that are leaving don't count.
+    targets: usize,
+    entries: HashMap<u64, Entry>,
+    /// The keys that are this node's, with their first slots, whether their targets are in the set or not.
+    held: HashMap<u64, u64>,
+    schedule: Schedule,
+    running: JoinSet<Box<Active>>,
+    keys: HashMap<Id, u64>,
+    syncs: u64,
+    stopping: Option<Ending>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, job: Arc<Job>) -> Self {
+        Self {
+            shared,
+            job,
+            targets: 0,
+            entries: HashMap::new(),
+            held: HashMap::new(),
+            schedule: Schedule::default(),
+            running: JoinSet::new(),
+            keys: HashMap::new(),
+            syncs: 0,
+            stopping: None,
+        }
+    }
+
+    /// Runs until it is told to stop and all scrapes have come to an end.
+    pub(super) async fn run(mut self) {
+        let shared = self.shared.clone();
+        while self.stopping.is_none() || !self.running.is_empty() {
+            let wake = self.wake();
+            tokio::select! {
+                () = shared.inbox.news() => self.take_orders(),
+                Some(finished) = self.running.join_next_with_id(), if !self.running.is_empty() => self.finished(finished),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.start_due();
+        }
+        self.finish();
+    }
+
+    fn now(&self) -> i64 {
+        self.shared.parts.clock.now_ms()
+    }
+
+    fn wake(&self) -> Instant {
+        let wait = self.schedule.next().map_or(MAX_SLEEP_MS, |due| (due - self.now()).clamp(0, MAX_SLEEP_MS));
+        Instant::now() + Duration::from_millis(wait.unsigned_abs())
+    }
+
+    fn take_orders(&mut self) {
+        let told = self.shared.inbox.take();
+        let Told { set, disown_all, orders, releases, stop } = told;
+        if let Some(set) = set {
+            self.set(set.job, &set.targets);
+        }
+        if disown_all {
+            let keys: Vec<u64> = self.held.keys().copied().collect();
+            keys.into_iter().for_each(|key| self.disown(key));
+        }
+        for (key, order) in orders {
+            match order {
+                Order::Own { first_slot, state } => self.own(key, first_slot, state.as_deref()),
+                Order::Disown => self.disown(key),
+            }
+        }
+        for (key, release) in releases {
+            self.release(key, release);
+        }
+        if let Some(ending) = stop.filter(|_| self.stopping.is_none()) {
+            self.stopping = Some(ending);
+            self.schedule.clear();
+            self.shared.cancel.cancel();
+        }
+    }
+
+    fn set(&mut self, job: Arc<Job>, targets: &[Arc<Target>]) {
+        self.syncs += 1;
+        self.job = job;
+        self.targets = targets.len();
+        for target in targets {
+            self.add(target);
+        }
+        let gone: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.sync != self.syncs).map(|(key, _)| *key).collect();
+        gone.into_iter().for_each(|key| self.remove(key));
+        let entries = &self.entries;
+        self.schedule.tidy(entries.len(), |key, generation| entries.get(&key).is_some_and(|entry| entry.generation == generation));
+    }
+
+    /// Adds a target of the set, or takes over its new version.
+    fn add(&mut self, target: &Arc<Target>) {
+        let (key, slots) = (target.key, &*self.shared.parts.slots);
+        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(target.clone(), slots));
+        entry.sync = self.syncs;
+        let moved = entry.update(target.clone(), slots);
+        let returned = entry.leaving.take().is_some();
+        let is_ours = self.job.config.ownership == Ownership::All || self.held.contains_key(&key);
+        match (entry.owned, is_ours) {
+            (true, true) if moved || returned => self.begin(key, None),
+            (false, true) => self.begin(key, self.held.get(&key).copied()),
+            (true, false) => self.give_up(key),
+            _ => {}
+        }
+    }
+
+    /// Takes a target out that has left the set.
+    fn remove(&mut self, key: u64) {
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.leaving.is_some() {
+            return;
+        }
+        if entry.owned {
+            self.shared.parts.metrics.owned.dec();
+            entry.target.status.lock().owned = false;
+        }
+        if !entry.running && entry.active.is_none() {
+            self.entries.remove(&key);
+            return;
+        }
+        let due = entry.table.instant(entry.table.next_after(now)).min(now + MAX_LEAVING_MS);
+        (entry.owned, entry.leaving, entry.waiting) = (false, Some(due), None);
+        entry.generation += 1;
+        self.schedule.add(due, key, entry.generation);
+    }
+
+    /// Begins to scrape a target, at a slot or at the next one.
+    fn begin(&mut self, key: u64, first: Option<u64>) {
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if !std::mem::replace(&mut entry.owned, true) {
+            self.shared.parts.metrics.owned.inc();
+        }
+        entry.target.status.lock().owned = true;
+        let next = match first {
+            // A first slot that has begun is the current one: at once.
+            Some(first) if entry.table.instant(first) <= now => entry.table.slot_at(now),
+            Some(first) => first,
+            None => entry.table.next_after(now),
+        };
+        // No slot twice, however often a target comes and goes.
+        entry.next = entry.begun.map_or(next, |begun| next.max(begun + 1));
+        entry.generation += 1;
+        self.schedule.add(entry.table.instant(entry.next), key, entry.generation);
+    }
+
+    fn own(&mut self, key: u64, first_slot: u64, state: Option<&[u8]>) {
+        self.held.insert(key, first_slot);
+        let handover = state.map(Handover::decode).transpose().unwrap_or_else(|error| {
+            tracing::warn!(%error, key, "a target comes without the state of the node that had it");
+            None
+        });
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.leaving.is_none()) else { return };
+        if entry.active.is_none() && !entry.running {
+            entry.handover = handover;
+        }
+        self.begin(key, Some(first_slot));
+    }
+
+    fn disown(&mut self, key: u64) {
+        self.held.remove(&key);
+        if self.job.config.ownership == Ownership::Assigned {
+            self.give_up(key);
+        }
+    }
+
+    /// Stops scraping a target without a word about its series.
+    fn give_up(&mut self, key: u64) {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned) else { return };
+        entry.forget();
+        entry.target.status.lock().owned = false;
+        self.shared.parts.metrics.owned.dec();
+        self.shared.parts.metrics.moved.inc();
+        self.shared.parts.sink.flush();
+    }
+
+    fn release(&mut self, key: u64, release: Released) {
+        self.held.remove(&key);
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned) else {
+            let _ = release.reply.send(State::default());
+            return;
+        };
+        if entry.running {
+            entry.releases.push(release);
+        } else {
+            let _ = release.reply.send(left(entry.begun, entry.active.as_deref(), release.max_state));
+        }
+        self.give_up(key);
+    }
+
+    fn start_due(&mut self) {
+        loop {
+            let now = self.now();
+            let Some((key, generation)) = self.schedule.take(now) else { return };
+            let Some(entry) = self.entries.get(&key).filter(|entry| entry.generation == generation) else { continue };
+            if entry.leaving.is_some() {
+                self.end(key, now);
+            } else {
+                self.slot(key, now);
+            }
+        }
+    }
+
+    /// Ends the series of a target that has left the set.
+    fn end(&mut self, key: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.running) else { return };
+        if let Some(mut active) = entry.active.take() {
+            let timestamp = now.max(active.last_timestamp.saturating_add(1));
+            consume(&self.shared, active.end(timestamp));
+        }
+        self.entries.remove(&key);
+    }
+
+    /// A slot has begun.
+    fn slot(&mut self, key: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let slot = entry.table.slot_at(now).max(entry.next);
+        let mut skipped = slot - entry.next;
+        entry.next = slot + 1;
+        self.schedule.add(entry.table.instant(entry.next), key, entry.generation);
+        if entry.running {
+            skipped += u64::from(entry.waiting.replace(slot).is_some());
+            self.shared.parts.metrics.skipped.inc_by(skipped);
+        } else {
+            self.shared.parts.metrics.skipped.inc_by(skipped);
+            self.scrape(key, slot, now);
+        }
+    }
+
+    fn scrape(&mut self, key: u64, slot: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if !self.shared.parts.slots.begin(key, slot) {
+            self.shared.parts.metrics.held_back.inc();
+            return;
+        }
+        let mut active =
+            entry.active.take().unwrap_or_else(|| Box::new(Active::new(entry.target.clone(), self.job.clone(), entry.handover.take())));
+        let nominal = entry.table.instant(slot);
+        let tolerance = TOLERANCE_MS.min(entry.table.interval_ms() / TOLERANCE_DIVISOR);
+        let timestamp = if now - nominal <= tolerance { nominal } else { now };
+        if timestamp <= active.last_timestamp {
+            // Only after the other node's clock was ahead of ours: times of a series never go back.
+            entry.active = Some(active);
+            self.shared.parts.metrics.skipped.inc();
+            return;
+        }
+        active.refit(&entry.target, &self.job);
+        entry.begun = Some(slot);
+        entry.running = true;
+        let forced = self.job.target_limit(self.targets);
+        let work = Work { shared: self.shared.clone(), active, timestamp, forced };
+        let task = self.running.spawn(work.run());
+        self.keys.insert(task.id(), key);
+    }
+
+    fn finished(&mut self, finished: Result<(Id, Box<Active>), JoinError>) {
+        let (id, active) = match finished {
+            Ok((id, active)) => (id, Some(active)),
+            Err(error) => {
+                tracing::error!(%error, "a scrape has ended abnormally; its target begins anew");
+                (error.id(), None)
+            }
+        };
+        let Some(key) = self.keys.remove(&id) else { return };
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.running = false;
+        for release in std::mem::take(&mut entry.releases) {
+            let _ = release.reply.send(left(entry.begun, active.as_deref(), release.max_state));
+        }
+        if !entry.owned && entry.leaving.is_none() {
+            // Given up meanwhile. What the scrape brought has been handed on after the flush.
+            self.shared.parts.sink.flush();
+            return;
+        }
+        entry.active = active;
+        let waiting = entry.waiting.take();
+        if entry.leaving.is_some_and(|due| due <= now) {
+            // Its instant came while it was being scraped.
+            self.end(key, now);
+        } else if let Some(slot) = waiting {
+            self.late(key, slot, now);
+        }
+    }
+
+    /// A slot that had to wait for the scrape before: better late than never, as long as it lasts.
+    fn late(&mut self, key: u64, slot: u64, now: i64) {
+        let lasts = self.entries.get(&key).is_some_and(|entry| now < entry.table.instant(slot + 1));
+        if lasts && self.stopping.is_none() {
+            self.scrape(key, slot, now);
+        } else {
+            self.shared.parts.metrics.skipped.inc();
+        }
+    }
+
+    /// The end of the engine.
+    fn finish(mut self) {
+        if self.stopping == Some(Ending::Removed) {
+            let now = self.now();
+            for active in self.entries.values_mut().filter_map(|entry| entry.active.as_mut()) {
+                let timestamp = now.max(active.last_timestamp.saturating_add(1));
+                consume(&self.shared, active.end(timestamp));
+            }
+        }
+        self.shared.parts.metrics.owned.sub(self.entries.values().filter(|entry| entry.owned).count() as i64);
+        self.shared.parts.sink.flush();
+    }
+}
+
+/// What a target leaves to another node.
+fn left(last_slot: Option<u64>, active: Option<&Active>, max_state: usize) -> State {
+    State { last_slot, state: active.and_then(|active| active.handover().encode(max_state)) }
+}

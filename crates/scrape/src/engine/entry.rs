@@ -1,0 +1,153 @@
+//! One target in the schedule: whose it is, when it is due, and the state that its scrapes share.
+
+use std::sync::Arc;
+
+use http::Uri;
+use model::{Batch, Layout};
+use tokio::time::Instant;
+
+use crate::engine::inbox::Released;
+use crate::engine::job::Job;
+use crate::fetch::RequestParts;
+use crate::handover::Handover;
+use crate::series::{ReportSeries, TargetSeries};
+use crate::slots::{Slots, Timetable};
+use crate::target::Target;
+
+/// A target of the set, or one that has left it and still has to end its series.
+pub(super) struct Entry {
+    pub(super) target: Arc<Target>,
+    pub(super) table: Timetable,
+    /// This node scrapes it.
+    pub(super) owned: bool,
+    /// It has left the set, and ends its series at this instant.
+    pub(super) leaving: Option<i64>,
+    /// Instants of older generations are void.
+    pub(super) generation: u32,
+    /// The next slot.
+    pub(super) next: u64,
+    /// The last slot that a scrape was begun in, by this timetable.
+    pub(super) begun: Option<u64>,
+    /// There if it has been scraped here and no scrape is under way.
+    pub(super) active: Option<Box<Active>>,
+    pub(super) running: bool,
+    /// A slot that began while a scrape was under way.
+    pub(super) waiting: Option<u64>,
+    /// What another node left, until the first scrape.
+    pub(super) handover: Option<Handover>,
+    /// Those who wait for the scrape that is under way.
+    pub(super) releases: Vec<Released>,
+    /// The sync that last saw it.
+    pub(super) sync: u64,
+}
+
+impl Entry {
+    pub(super) fn new(target: Arc<Target>, slots: &dyn Slots) -> Self {
+        Self {
+            table: table(&target, slots),
+            target,
+            owned: false,
+            leaving: None,
+            generation: 0,
+            next: 0,
+            begun: None,
+            active: None,
+            running: false,
+            waiting: None,
+            handover: None,
+            releases: Vec::new(),
+            sync: 0,
+        }
+    }
+
+    /// Takes over another version of the target. Whether its slots are others now.
+    pub(super) fn update(&mut self, target: Arc<Target>, slots: &dyn Slots) -> bool {
+        let table = table(&target, slots);
+        self.target = target;
+        let moved = std::mem::replace(&mut self.table, table) != table;
+        if moved {
+            self.begun = None;
+        }
+        moved
+    }
+
+    /// Forgets everything but the target itself.
+    pub(super) fn forget(&mut self) {
+        self.generation += 1;
+        (self.owned, self.waiting, self.active, self.handover) = (false, None, None, None);
+    }
+}
+
+fn table(target: &Target, slots: &dyn Slots) -> Timetable {
+    let interval = target.interval_ms();
+    Timetable::new(slots.phase_ms(target.key, interval), interval)
+}
+
+/// What the scrapes of a target share.
+pub(super) struct Active {
+    pub(super) target: Arc<Target>,
+    pub(super) job: Arc<Job>,
+    pub(super) series: TargetSeries,
+    pub(super) report: ReportSeries,
+    pub(super) request: RequestParts,
+    /// Of the last scrape's samples.
+    pub(super) last_timestamp: i64,
+    pub(super) last_start: Option<Instant>,
+}
+
+impl Active {
+    pub(super) fn new(target: Arc<Target>, job: Arc<Job>, handover: Option<Handover>) -> Self {
+        let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
+        let last_timestamp = handover.as_ref().map_or(i64::MIN, |handover| handover.last_timestamp);
+        if let Some(handover) = handover {
+            series.inherit(handover.live);
+        }
+        Self {
+            series,
+            report: ReportSeries::new(target.key, &target.labels, job.config.extra_metrics),
+            request: request(&target, &job),
+            last_timestamp,
+            last_start: None,
+            target,
+            job,
+        }
+    }
+
+    /// Adapts to a target or job that has changed since the last scrape. Series that will be others are ended by the next scrape.
+    pub(super) fn refit(&mut self, target: &Arc<Target>, job: &Arc<Job>) {
+        if Arc::ptr_eq(&self.target, target) && Arc::ptr_eq(&self.job, job) {
+            return;
+        }
+        let same_labels = self.target.labels == target.labels;
+        if same_labels && self.job.config.keeps_series(&job.config) {
+            self.series.set_rules(job.rules.clone());
+        } else {
+            let mut chunks = self.series.live().chunks().to_vec();
+            let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
+            let report = ReportSeries::new(target.key, &target.labels, job.config.extra_metrics);
+            chunks.extend(self.report.vanishing(&report));
+            series.inherit(Arc::new(Layout::new(chunks)));
+            (self.series, self.report) = (series, report);
+        }
+        self.request = request(target, job);
+        (self.target, self.job) = (target.clone(), job.clone());
+    }
+
+    /// Staleness markers for all series.
+    pub(super) fn end(&mut self, timestamp: i64) -> Vec<Batch> {
+        let mut batches = self.series.end(timestamp);
+        batches.extend(self.report.end(timestamp));
+        batches
+    }
+
+    /// What another node needs to go on.
+    pub(super) fn handover(&self) -> Handover {
+        Handover { live: self.series.live(), last_timestamp: self.last_timestamp }
+    }
+}
+
+fn request(target: &Target, job: &Job) -> RequestParts {
+    // The URL was parsed when the target was built.
+    let uri = Uri::try_from(&*target.url).unwrap_or_default();
+    RequestParts::new(uri, job.headers.clone(), target.timeout)
+}

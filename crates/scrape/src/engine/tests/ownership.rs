@@ -1,0 +1,169 @@
+//! Targets that come from and go to other nodes.
+
+use super::*;
+use crate::Handover;
+
+/// A job whose targets have to be assigned.
+fn assigned(act: impl FnMut(&Request<Incoming>) -> Act + std::marker::Send + 'static) -> Bench {
+    let bench = Bench::new(Config { ownership: Ownership::Assigned, ..config() }, act);
+    bench.engine.set_targets(vec![target("t")]);
+    bench
+}
+
+/// The slot that begins so many seconds after the epoch (and a quarter of an interval).
+fn slot(seconds: i64) -> u64 {
+    ((EPOCH + seconds * 1000) / 10_000) as u64
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_scraped_that_is_not_assigned() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.until(50.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new());
+    assert!(bench.slots.asked.lock().is_empty());
+    let overview = bench.engine.overview();
+    assert_eq!((overview.targets, overview.owned), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assigned_target_starts_at_its_first_slot() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.until(1.0).await;
+    bench.engine.own(key("t"), slot(20), None);
+    bench.until(30.0).await;
+    assert_eq!(bench.take(), ["a @22.5 1", "up @22.5 1"]);
+    assert_eq!(bench.parts.metrics.owned.get(), 1);
+    assert!(bench.status().owned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_slot_that_has_begun_is_scraped_at_once_and_late() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.until(7.0).await;
+    bench.engine.own(key("t"), slot(-30), None);
+    bench.until(8.0).await;
+    assert_eq!(bench.take(), ["a @7 1", "up @7 1"]);
+    bench.until(13.0).await;
+    assert_eq!(bench.take(), ["a @12.5 1", "up @12.5 1"]);
+    assert_eq!(bench.parts.metrics.skipped.get(), 0, "the slots before were not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_discovered_yet_starts_when_it_is() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("u"), slot(0), None);
+    bench.until(20.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new());
+    bench.engine.set_targets(vec![target("t"), target("u")]);
+    bench.until(21.0).await;
+    assert_eq!(bench.take(), ["a @20 1", "up @20 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_moves_away_is_left_without_a_word() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    assert_eq!(bench.take().len(), 2);
+    bench.engine.disown(key("t"));
+    bench.until(60.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new());
+    assert_eq!(bench.sink.flushes.load(Ordering::Relaxed), 1);
+    let metrics = &bench.parts.metrics;
+    assert_eq!((metrics.owned.get(), metrics.moved.get(), bench.status().owned), (0, 1, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_slot_is_scraped_twice_when_a_target_comes_right_back() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.engine.disown(key("t"));
+    bench.until(6.0).await;
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(15.0).await;
+    assert_eq!(bench.take(), ["a @2.5 1", "up @2.5 1", "a @12.5 1", "up @12.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_can_be_taken_away_at_once() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.set_targets(vec![target("t"), target("u")]);
+    bench.engine.own(key("t"), slot(0), None);
+    bench.engine.own(key("u"), slot(0), None);
+    bench.until(5.0).await;
+    bench.engine.disown_all();
+    bench.until(20.0).await;
+    assert_eq!(bench.take().len(), 4);
+    assert_eq!(bench.engine.overview().owned, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_target_is_continued_elsewhere_with_its_markers() {
+    let before = assigned(|_| answer("a 1\nb 2\n"));
+    before.engine.own(key("t"), slot(0), None);
+    before.until(5.0).await;
+    let released = before.engine.release(key("t"), 1 << 20).await;
+    assert_eq!(released.last_slot, Some(slot(0)));
+    before.until(40.0).await;
+    assert_eq!(before.take().len(), 3);
+
+    let after = assigned(|_| answer("b 2\nc 3\n"));
+    after.engine.own(key("t"), released.last_slot.unwrap() + 1, released.state);
+    after.until(13.0).await;
+    assert_eq!(after.take(), ["b @12.5 2", "c @12.5 3", "a @12.5 stale", "up @12.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_waits_for_the_scrape_that_is_under_way() {
+    let bench = assigned(|_| Act::After(Duration::from_secs(4), "a 1\n".to_owned()));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(3.0).await;
+    let released = bench.engine.release(key("t"), 1 << 20).await;
+    assert_eq!(bench.clock.now_ms() - EPOCH, 6500);
+    assert_eq!(released.last_slot, Some(slot(0)));
+    let state = Handover::decode(&released.state.unwrap()).unwrap();
+    assert_eq!((state.live.len(), state.last_timestamp), (1, EPOCH + 2500));
+    assert_eq!(bench.take().len(), 2, "what it brought is handed on");
+    assert_eq!(bench.sink.flushes.load(Ordering::Relaxed), 2, "before and after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_what_is_not_held_is_answered() {
+    let bench = assigned(|_| answer("a 1\n"));
+    assert_eq!(bench.engine.release(key("t"), 100).await, Released::default());
+    assert_eq!(bench.engine.release(12_345, 100).await, Released::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_can_t_be_read_or_is_too_large_is_done_without() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), Some(Bytes::from_static(b"garbage")));
+    bench.until(5.0).await;
+    assert_eq!(bench.take(), ["a @2.5 1", "up @2.5 1"]);
+    let released = bench.engine.release(key("t"), 3).await;
+    assert_eq!((released.last_slot, released.state), (Some(slot(0)), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_never_go_back_behind_those_of_the_node_before() {
+    let live = Arc::default();
+    let state = Handover { live, last_timestamp: EPOCH + 12_500 }.encode(1000);
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), state);
+    bench.until(25.0).await;
+    assert_eq!(bench.take(), ["a @22.5 1", "up @22.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_leaves_the_set_ends_although_its_key_is_taken_away_after() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.take();
+    bench.engine.set_targets(vec![]);
+    bench.until(6.0).await;
+    bench.engine.disown(key("t"));
+    bench.until(20.0).await;
+    assert_eq!(bench.take(), ["a @12.5 stale", "up @12.5 stale"]);
+}
