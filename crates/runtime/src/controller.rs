@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::catalog::{Catalog, Families};
 use crate::engine::{Command, Engine};
 use crate::error::{Findings, LoadError};
-use crate::evaluate::{Changes, Evaluator};
+use crate::evaluate::{Changes, Evaluator, Logging};
 use crate::graph::Graph;
 use crate::info::{ComponentDetail, ComponentInfo};
 use crate::metrics::Metrics;
@@ -124,10 +124,11 @@ impl Controller {
             services: options.services,
             metrics,
             changes: Arc::new(Changes::default()),
+            logging: Logging::new(options.on_logging),
             serial: AtomicU64::new(0),
         };
         let rules = Rules { catalog: Catalog::new(options.families), stability: options.stability };
-        let engine = Engine::new(shared.clone(), evaluator, rules, stdlib, options.removal_deadline, options.on_logging);
+        let engine = Engine::new(shared.clone(), evaluator, rules, stdlib, options.removal_deadline);
         let (commands, received) = mpsc::channel(COMMANDS);
         options.data.spawn(engine.run(received));
         Ok(Self { shared, commands })

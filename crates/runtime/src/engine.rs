@@ -7,7 +7,7 @@ mod waves;
 use std::sync::Arc;
 use std::time::Duration;
 
-use component::{ErasedArguments, Stop};
+use component::Stop;
 use futures_util::future::join;
 use syntax::Scope;
 use tokio::runtime::Handle;
@@ -20,8 +20,7 @@ use crate::drain::{abort, drain};
 use crate::error::LoadError;
 use crate::evaluate::Evaluator;
 use crate::graph::{Graph, Node};
-use crate::plan::{Kind, Rules};
-use crate::setting::LoggingConfig;
+use crate::plan::Rules;
 use crate::source::Source;
 
 /// What handles ask for, each with where the answer goes.
@@ -33,9 +32,6 @@ pub(crate) enum Command {
 
 /// How long a shutdown waits for running evaluations, as in Alloy; the components need the time for finishing.
 const SETTLE: Duration = Duration::from_secs(5);
-
-/// Takes the log's settings to the product.
-type OnLogging = Arc<dyn Fn(LoggingConfig) + Send + Sync>;
 
 /// The state of the task.
 pub(crate) struct Engine {
@@ -53,8 +49,6 @@ pub(crate) struct Engine {
     /// Components that reloads removed and that may still be finishing.
     removed: Vec<Removed>,
     removal_deadline: Duration,
-    on_logging: OnLogging,
-    logging: Option<LoggingConfig>,
 }
 
 /// Components that a reload removed.
@@ -64,14 +58,7 @@ struct Removed {
 }
 
 impl Engine {
-    pub fn new(
-        shared: Arc<Shared>,
-        evaluator: Evaluator,
-        rules: Rules,
-        stdlib: Scope,
-        removal_deadline: Duration,
-        on_logging: OnLogging,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, evaluator: Evaluator, rules: Rules, stdlib: Scope, removal_deadline: Duration) -> Self {
         let graph = shared.graph.read().clone();
         Self {
             data: shared.data.clone(),
@@ -85,8 +72,6 @@ impl Engine {
             waves: Waves::default(),
             removed: Vec::new(),
             removal_deadline,
-            on_logging,
-            logging: None,
         }
     }
 
@@ -124,29 +109,6 @@ impl Engine {
         let all = drain(components, Stop::Exit, until, std::future::ready(()));
         let (unfinished, ()) = join(all, finish_removed(std::mem::take(&mut self.removed), until)).await;
         unfinished.into_iter().map(|id| self.graph.module.global_id(&id)).collect()
-    }
-
-    /// Gives new arguments to whom they are for.
-    fn give(&mut self, node: &Node, arguments: Arc<dyn ErasedArguments>) {
-        match node.kind {
-            Kind::Component(_) => {
-                if let Some(control) = node.live.control() {
-                    control.update(arguments);
-                }
-            }
-            Kind::Setting(_) => {
-                if let Some(config) = arguments.as_any_ref().downcast_ref::<LoggingConfig>() {
-                    self.set_logging(config.clone());
-                }
-            }
-        }
-    }
-
-    fn set_logging(&mut self, config: LoggingConfig) {
-        if self.logging.as_ref() != Some(&config) {
-            (self.on_logging)(config.clone());
-            self.logging = Some(config);
-        }
     }
 }
 

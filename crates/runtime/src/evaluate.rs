@@ -17,7 +17,7 @@ use crate::graph::{Graph, Node};
 use crate::live::{Existence, panic_message};
 use crate::metrics::Metrics;
 use crate::plan::Kind;
-use crate::setting;
+use crate::setting::{self, LoggingConfig};
 
 /// Components whose exports changed and whose dependants were not told yet. Bounded by the number of nodes: changes of one component
 /// coalesce.
@@ -43,6 +43,9 @@ impl Changes {
     }
 }
 
+/// Takes the log's settings to the product.
+type OnLogging = Arc<dyn Fn(LoggingConfig) + Send + Sync>;
+
 /// What evaluations need beyond the graph.
 pub(crate) struct Evaluator {
     /// Below which components have their folders.
@@ -50,8 +53,31 @@ pub(crate) struct Evaluator {
     pub services: Services,
     pub metrics: Arc<Metrics>,
     pub changes: Arc<Changes>,
+    pub logging: Logging,
     /// Number of the next component that is built.
     pub serial: AtomicU64,
+}
+
+/// Takes the log's settings to the product when they change. Done where they are evaluated, and they come first in the order: what is
+/// built next logs as it should.
+pub(crate) struct Logging {
+    on_change: OnLogging,
+    last: Mutex<Option<LoggingConfig>>,
+}
+
+impl Logging {
+    pub fn new(on_change: OnLogging) -> Self {
+        Self { on_change, last: Mutex::new(None) }
+    }
+
+    /// Sets them, unless they are already.
+    pub fn set(&self, config: &LoggingConfig) {
+        let mut last = self.last.lock();
+        if last.as_ref() != Some(config) {
+            (self.on_change)(config.clone());
+            *last = Some(config.clone());
+        }
+    }
 }
 
 /// Why a node is evaluated.
@@ -65,9 +91,9 @@ pub(crate) enum Occasion {
 
 /// What came of an evaluation.
 pub(crate) enum Evaluated {
-    /// The arguments are those of before.
-    Same,
-    /// A component or setting is to be given these new arguments.
+    /// Nothing is left to do.
+    Done,
+    /// A component is to be given these new arguments.
     Changed(Arc<dyn ErasedArguments>),
     /// A component was built and is to be started.
     Built,
@@ -104,7 +130,7 @@ impl Evaluator {
         let mut all = Evaluation::default();
         for node in graph.nodes() {
             match self.evaluate(graph, node, Occasion::Load, &warnings) {
-                Evaluated::Same | Evaluated::Built => {}
+                Evaluated::Done | Evaluated::Built => {}
                 Evaluated::Changed(arguments) => all.updates.push((node.clone(), arguments)),
                 Evaluated::Failed(failure) => all.findings.extend(failure.findings),
             }
@@ -147,11 +173,23 @@ impl Evaluator {
             Some(registration) => self.build(graph, node, registration, arguments),
             None if same => {
                 node.live.evaluated(None);
-                Ok(Evaluated::Same)
+                Ok(Evaluated::Done)
             }
             None => {
                 node.live.evaluated(Some(arguments.clone()));
-                Ok(Evaluated::Changed(arguments))
+                Ok(self.apply(node.kind, arguments))
+            }
+        }
+    }
+
+    fn apply(&self, kind: Kind, arguments: Arc<dyn ErasedArguments>) -> Evaluated {
+        match kind {
+            Kind::Component(_) => Evaluated::Changed(arguments),
+            Kind::Setting(_) => {
+                if let Some(config) = arguments.as_any_ref().downcast_ref() {
+                    self.logging.set(config);
+                }
+                Evaluated::Done
             }
         }
     }

@@ -179,6 +179,13 @@ impl Live {
         }
     }
 
+    /// Gives new arguments to the component, if there is one.
+    pub fn give(&self, arguments: Arc<dyn ErasedArguments>) {
+        if let Some(control) = self.control() {
+            control.update(arguments);
+        }
+    }
+
     /// Tells the component to finish. Its task, if its run loop was started.
     pub fn stop(&self, reason: Stop) -> Option<Task> {
         let mut state = self.0.lock();

@@ -73,6 +73,9 @@ impl Engine {
         let plan = self.beside(move || Plan::of(&texts, &rules)).await?;
         let Plan { nodes, mut warnings } = plan.map_err(|wrong| LoadError::Rejected(findings(wrong, &source)))?;
         self.make_way_for(&nodes).await;
+        if !nodes.iter().any(|node| matches!(node.kind, Kind::Setting(Setting::Logging))) {
+            self.evaluator.logging.set(&LoggingConfig::default());
+        }
         let module = Module::root(&self.stdlib, &source);
         let graph = Arc::new(Graph::of(nodes, module, source.texts().clone(), &self.graph));
         let (evaluator, evaluated) = (self.evaluator.clone(), graph.clone());
@@ -133,10 +136,7 @@ impl Engine {
             node.live.start(&self.data, graph.module.global_id(&node.id).into());
         }
         for (node, arguments) in updates {
-            self.give(&node, arguments);
-        }
-        if !graph.nodes().iter().any(|node| matches!(node.kind, Kind::Setting(Setting::Logging))) {
-            self.set_logging(LoggingConfig::default());
+            node.live.give(arguments);
         }
         drop(open_gate);
     }

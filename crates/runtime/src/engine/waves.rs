@@ -89,8 +89,8 @@ impl Engine {
         let node = self.waves.running.remove(&id).and_then(|position| self.graph.nodes().get(position)).cloned();
         let (Some(node), Some(evaluated)) = (node, evaluated) else { return };
         match evaluated {
-            Evaluated::Same => {}
-            Evaluated::Changed(arguments) => self.give(&node, arguments),
+            Evaluated::Done => {}
+            Evaluated::Changed(arguments) => node.live.give(arguments),
             Evaluated::Built => {
                 node.live.start(&self.data, self.graph.module.global_id(&node.id).into());
                 self.exports_changed(&node.id);

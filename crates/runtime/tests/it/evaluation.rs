@@ -85,6 +85,7 @@ async fn reloading_without_a_configuration_is_refused() {
 #[tokio::test]
 async fn the_log_is_set_at_every_change_and_reset_without_a_block() {
     let world = World::running("").await;
+    world.load("").await.unwrap();
     let levels = || world.logging.lock().iter().map(|config| config.level).collect::<Vec<_>>();
     assert_eq!(levels(), [LogLevel::Info]);
     world.load("logging { level = \"debug\"\n format = \"json\" }").await.unwrap();
@@ -93,6 +94,18 @@ async fn the_log_is_set_at_every_change_and_reset_without_a_block() {
     assert_eq!(levels(), [LogLevel::Info, LogLevel::Debug]);
     world.load("").await.unwrap();
     assert_eq!(levels(), [LogLevel::Info, LogLevel::Debug, LogLevel::Info]);
+}
+
+#[tokio::test]
+async fn the_log_is_set_before_anything_is_built_unless_it_refers_to_it() {
+    let world = World::running(
+        r#"
+        fake.node "a" { }
+        fake.node "level" { value = "warn" }
+        logging { level = fake.node.level.out }"#,
+    )
+    .await;
+    assert_eq!(world.stage.only(&["log", "build"]), ["build fake.node.level", "log Warn", "build fake.node.a"]);
 }
 
 #[tokio::test]

@@ -153,6 +153,21 @@ async fn a_removed_sink_is_stopped_only_when_nobody_sends_to_it_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removed_sink_takes_data_until_its_senders_send_elsewhere() {
+    let config = |sink: &str| format!("fake.node \"{sink}\" {{ }}\n fake.node \"scrape\" {{ forward_to = [fake.node.{sink}.receiver] }}");
+    let world = World::running(&format!("{}\n fake.node \"stubborn\" {{ }}", config("old"))).await;
+    world.stage.see("run fake.node.scrape").await;
+    // Another removed component keeps what is new waiting; meanwhile `scrape` still sends to the old sink.
+    world.stage.hold("fake.node.stubborn");
+    world.reload(&config("new")).await.unwrap();
+    world.stage.see("stop fake.node.old Removed").await;
+    in_order(
+        &world.stage.script(),
+        &["stop fake.node.stubborn Removed", "run fake.node.new", "update fake.node.scrape null 0", "stop fake.node.old Removed"],
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removed_component_that_does_not_finish_is_aborted_at_its_deadline() {
     let world = World::with(|options| options.removal_deadline = Duration::from_secs(60));
     world.load("fake.node \"a\" { }").await.unwrap();

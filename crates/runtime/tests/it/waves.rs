@@ -137,6 +137,29 @@ async fn a_slow_evaluation_delays_nobody_else() {
     world.stage.see("run fake.node.slow").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn evaluations_of_one_component_do_not_overtake_each_other() {
+    let config = r#"
+        fake.node "switch" { value = "no" }
+        fake.node "a" { value = 0 }
+        fake.node "slow" {
+            value        = fake.node.a.out
+            build_error  = fake.node.switch.out
+            build_blocks = fake.node.switch.out == ""
+        }
+        fake.node "b" { value = fake.node.a.out }"#;
+    let world = World::running("").await;
+    world.load(config).await.unwrap_err();
+    world.stage.see("run fake.node.b").await;
+    world.stage.cue("fake.node.switch", Cue::Export("".to_value()));
+    world.stage.see("building fake.node.slow").await;
+    world.stage.cue("fake.node.a", number(1));
+    world.stage.see("update fake.node.b 1 0").await;
+    world.stage.let_builds_go_on();
+    world.stage.see("update fake.node.slow 1 0").await;
+    assert_eq!(world.stage.only(&["building"]).len(), 1);
+}
+
 #[tokio::test]
 async fn exports_of_what_exited_can_still_be_read() {
     let world = World::running("fake.node \"a\" { value = 1 }").await;

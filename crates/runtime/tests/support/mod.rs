@@ -82,6 +82,7 @@ impl World {
 }
 
 fn options(stage: &Stage, storage: &Path, logging: Arc<Mutex<Vec<LoggingConfig>>>) -> Options {
+    let script = stage.clone();
     Options {
         families: FAMILIES,
         stability: syntax::Stability::GenerallyAvailable,
@@ -91,6 +92,9 @@ fn options(stage: &Stage, storage: &Path, logging: Arc<Mutex<Vec<LoggingConfig>>
         data: Handle::current(),
         cluster_name: "fleet".to_owned(),
         removal_deadline: LONG,
-        on_logging: Arc::new(move |config| logging.lock().push(config)),
+        on_logging: Arc::new(move |config| {
+            script.write(format!("log {:?}", config.level));
+            logging.lock().push(config);
+        }),
     }
 }
