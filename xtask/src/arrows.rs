@@ -14,10 +14,10 @@ const LAYERS: &[Layer] = &[
     Layer { crates: &["net", "cluster", "watch"], uses: &["proto", "model", "syntax"] },
     Layer { crates: &["scrape", "delivery", "loadtest"], uses: &["proto", "model", "syntax", "exposition", "net", "cluster"] },
     Layer { crates: &["component"], uses: &["proto", "model", "syntax"] },
-    Layer { crates: &["runtime"], uses: &["component", "syntax"] },
+    Layer { crates: &["runtime"], uses: &["component", "syntax", "watch"] },
     Layer {
         crates: &["discovery-components", "local-components", "prometheus-components"],
-        uses: &["proto", "model", "syntax", "exposition", "net", "cluster", "watch", "scrape", "delivery", "component"],
+        uses: &["proto", "model", "syntax", "exposition", "net", "cluster", "watch", "scrape", "delivery", "component", "watch"],
     },
 ];
 

@@ -1,0 +1,256 @@
+//! `prometheus.remote_write`: sends metrics to receivers. Queue, shards, retries and encoding are `delivery`'s; this is the block, the
+//! HTTP client and the coming and going of endpoints.
+
+mod arguments;
+mod post;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
+use delivery::{BufferConfig, Config, Delivery, DiskConfig, Metrics, QueueConfig};
+use futures_util::future::join_all;
+use model::{Batch, ConsumeMetrics, Labels, Refused};
+use syntax::Block;
+
+pub use arguments::Arguments;
+use arguments::{Endpoint, without_userinfo};
+use post::Poster;
+
+/// How often the endpoints' state is made the component's health.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// What an endpoint that the configuration no longer has may take to send what it holds.
+const REMOVED_DEADLINE: Duration = Duration::from_secs(10);
+/// What endpoints may take when the process ends; below what the product allows its components.
+const EXIT_DEADLINE: Duration = Duration::from_secs(12);
+
+/// Exports of `prometheus.remote_write`.
+#[derive(Block, Clone, Debug, PartialEq)]
+pub struct Exports {
+    /// Takes the metrics to send.
+    #[syntax(required)]
+    pub receiver: MetricsReceiver,
+}
+
+/// The component.
+pub struct RemoteWrite {
+    arguments: Arguments,
+    receiver: MetricsReceiver,
+    metrics: Metrics,
+    endpoints: Vec<Running>,
+    entrance: Arc<Entrance>,
+}
+
+/// An endpoint at work.
+struct Running {
+    name: String,
+    arguments: Endpoint,
+    delivery: Delivery,
+}
+
+impl Component for RemoteWrite {
+    const NAME: &'static str = "prometheus.remote_write";
+    type Arguments = Arguments;
+    type Exports = Exports;
+
+    fn build(arguments: Arguments, setup: &Setup) -> Result<(Self, Exports), BuildError> {
+        let metrics = Metrics::register(setup.registry()).map_err(BuildError::new)?;
+        let receiver = MetricsReceiver::new(setup.id());
+        let entrance = Arc::new(Entrance::default());
+        receiver.fill(Shared(entrance.clone()));
+        let mut component = Self { arguments, receiver: receiver.clone(), metrics, endpoints: Vec::new(), entrance };
+        for endpoint in component.arguments.endpoint.clone() {
+            let running = component.start(endpoint, setup)?;
+            component.endpoints.push(running);
+        }
+        component.open();
+        Ok((component, Exports { receiver }))
+    }
+
+    async fn run(mut self, mut context: Context<Self>) -> Result<(), RunError> {
+        let mut ticks = tokio::time::interval(HEALTH_INTERVAL);
+        loop {
+            tokio::select! {
+                event = context.next() => match event {
+                    Event::Update(arguments) => self.update(arguments, context.setup()).await,
+                    Event::Debug(reply) => reply.send(&DebugInfo { endpoint: self.endpoints.iter().map(EndpointInfo::of).collect() }),
+                    Event::Stop(_) => break,
+                },
+                _ = ticks.tick() => self.report(context.setup()),
+            }
+        }
+        self.receiver.clear();
+        join_all(self.endpoints.into_iter().map(|endpoint| endpoint.delivery.shutdown(EXIT_DEADLINE))).await;
+        Ok(())
+    }
+}
+
+impl RemoteWrite {
+    fn start(&self, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
+        let name = endpoint_name(&arguments);
+        let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", without_userinfo(&arguments.url)));
+        let post = Poster::new(&arguments, setup).map_err(|error| refused(&error))?;
+        let config = config(&name, &arguments, &self.arguments, setup.data_path()).map_err(|error| refused(&error))?;
+        let handle = tokio::runtime::Handle::current();
+        let delivery = Delivery::start(config, post, &self.metrics, &handle).map_err(|error| refused(&error))?;
+        Ok(Running { name, arguments, delivery })
+    }
+
+    /// Endpoints that are as before go on untouched; others are drained and their successors started.
+    async fn update(&mut self, arguments: Arguments, setup: &Setup) {
+        let same_labels = arguments.external_labels == self.arguments.external_labels;
+        self.arguments = arguments;
+        let (kept, removed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
+            .into_iter()
+            .partition(|running| same_labels && self.arguments.endpoint.contains(&running.arguments));
+        self.endpoints = kept;
+        self.open();
+        let names: Vec<String> = self.arguments.endpoint.iter().map(endpoint_name).collect();
+        // A successor of the same name finds on disk what its predecessor has not sent: waiting would only keep it from new samples.
+        let deadline = |running: &Running| if names.contains(&running.name) { Duration::ZERO } else { REMOVED_DEADLINE };
+        join_all(removed.into_iter().map(|running| {
+            let deadline = deadline(&running);
+            running.delivery.shutdown(deadline)
+        }))
+        .await;
+        for endpoint in self.arguments.endpoint.clone() {
+            if self.endpoints.iter().any(|running| running.arguments == endpoint) {
+                continue;
+            }
+            match self.start(endpoint, setup) {
+                Ok(running) => self.endpoints.push(running),
+                Err(error) => setup.health().unhealthy(error.to_string()),
+            }
+        }
+        self.open();
+    }
+
+    /// Lets batches into the endpoints that are at work.
+    fn open(&self) {
+        let consumers = self.endpoints.iter().map(|running| running.delivery.consumer()).collect();
+        self.entrance.endpoints.store(Arc::new(consumers));
+    }
+
+    /// Healthy means working: an endpoint that can't deliver shows.
+    fn report(&self, setup: &Setup) {
+        if self.endpoints.len() < self.arguments.endpoint.len() {
+            return; // an endpoint could not be started; its error stays
+        }
+        let troubles: Vec<String> = self.endpoints.iter().filter_map(trouble).collect();
+        if troubles.is_empty() {
+            setup.health().healthy("delivering");
+        } else {
+            setup.health().unhealthy(troubles.join("; "));
+        }
+    }
+}
+
+/// A rejected request makes an endpoint unhealthy for this long: batches come more often than that if there is anything to send.
+const REJECTED_SHOWS_FOR: Duration = Duration::from_secs(60);
+
+fn trouble(running: &Running) -> Option<String> {
+    let status = running.delivery.status();
+    let recent = |failure: &delivery::Failure| failure.at.elapsed().is_ok_and(|age| age < REJECTED_SHOWS_FOR);
+    let failure = status.retrying.or_else(|| status.rejected.filter(recent)).or(status.disk)?;
+    Some(format!("endpoint {}: {}", running.name, failure.message))
+}
+
+/// The given name, or one made of the URL, as Prometheus does it: the same for the same endpoint after a restart.
+fn endpoint_name(endpoint: &Endpoint) -> String {
+    if endpoint.name.is_empty() {
+        let labels: Labels = [("url", without_userinfo(&endpoint.url))].into_iter().collect();
+        return format!("{:06x}", labels.stable_hash() >> 40);
+    }
+    endpoint.name.clone()
+}
+
+fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Path) -> Result<Config, String> {
+    let rules = RuleBlock::compile(&endpoint.write_relabel_config)?;
+    let queue = &endpoint.queue_config;
+    Ok(Config {
+        name: name.into(),
+        url: endpoint.url.as_str().into(),
+        user_agent: net::USER_AGENT.into(),
+        external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
+        remote_timeout: endpoint.remote_timeout,
+        queue: QueueConfig {
+            capacity: queue.capacity,
+            min_shards: queue.min_shards,
+            max_shards: queue.max_shards,
+            max_samples_per_send: queue.max_samples_per_send,
+            batch_send_deadline: queue.batch_send_deadline,
+            min_backoff: queue.min_backoff,
+            max_backoff: queue.max_backoff,
+            retry_on_http_429: queue.retry_on_http_429,
+            sample_age_limit: queue.sample_age_limit,
+        },
+        buffer: BufferConfig { disk: Some(disk(data_path, name)), ..BufferConfig::default() },
+    })
+}
+
+fn disk(data_path: &Path, name: &str) -> DiskConfig {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let directory: PathBuf = data_path.join("queue").join(name.chars().map(safe).collect::<String>());
+    DiskConfig { directory, max_bytes: delivery::DEFAULT_DISK_BYTES }
+}
+
+/// Where batches go in: every endpoint gets each batch, and one that refuses costs the others nothing.
+#[derive(Default)]
+struct Entrance {
+    endpoints: ArcSwap<Vec<Arc<dyn ConsumeMetrics>>>,
+}
+
+struct Shared(Arc<Entrance>);
+
+impl ConsumeMetrics for Shared {
+    fn consume(&self, batch: Batch) -> Result<(), Refused> {
+        let endpoints = self.0.endpoints.load();
+        let Some((last, others)) = endpoints.split_last() else { return Ok(()) };
+        // A queue counts what it refuses; the source hears of it if nobody took the batch.
+        let taken = others.iter().fold(Err(Refused::Full), |taken, endpoint| endpoint.consume(batch.clone()).or(taken));
+        last.consume(batch).or(taken)
+    }
+
+    fn flush(&self) {
+        self.0.endpoints.load().iter().for_each(|endpoint| endpoint.flush());
+    }
+}
+
+/// What the UI shows of a running component.
+#[derive(Block, Clone, Debug, PartialEq)]
+struct DebugInfo {
+    #[syntax(block)]
+    endpoint: Vec<EndpointInfo>,
+}
+
+#[derive(Block, Clone, Debug, PartialEq)]
+struct EndpointInfo {
+    name: String,
+    url: String,
+    error: String,
+    shards: usize,
+    pending_samples: usize,
+    disk_samples: u64,
+    disk_bytes: u64,
+}
+
+impl EndpointInfo {
+    fn of(running: &Running) -> Self {
+        let status = running.delivery.status();
+        Self {
+            name: running.name.clone(),
+            url: without_userinfo(&running.arguments.url),
+            error: trouble(running).unwrap_or_default(),
+            shards: status.shards,
+            pending_samples: status.pending_samples,
+            disk_samples: status.disk_samples,
+            disk_bytes: status.disk_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

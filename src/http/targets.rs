@@ -1,0 +1,194 @@
+//! `/api/v1/targets` in Prometheus' format: what this node scrapes, or with `?scope=cluster` what the whole fleet scrapes, answered by any
+//! node, with the owner of each target.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use cluster::Cluster;
+use futures_util::future::join_all;
+use model::Labels;
+use prometheus_components::TargetBoard;
+use scrape::Target;
+use serde_json::{Map, Value, json};
+
+use super::{Api, on_data};
+
+/// The question to other nodes.
+const KIND: &str = "targets";
+/// What other nodes may take to answer; then the answer is partial.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The query of a request.
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Question {
+    scope: String,
+    state: String,
+    #[serde(rename = "scrapePool")]
+    scrape_pool: String,
+}
+
+impl Question {
+    fn wants(&self, state: &str) -> bool {
+        self.state.is_empty() || self.state == "any" || self.state == state
+    }
+
+    fn wants_pool(&self, pool: &str) -> bool {
+        self.scrape_pool.is_empty() || self.scrape_pool == pool
+    }
+}
+
+/// What one node says.
+#[derive(serde::Serialize, serde::Deserialize, Default)]
+struct NodeTargets {
+    active: Vec<Value>,
+    dropped: Vec<Value>,
+    /// Pool and key of targets that the node knows and others scrape.
+    known: Vec<(String, u64, Value)>,
+}
+
+/// Lets other nodes ask what this one scrapes.
+pub fn answer_peers(api: &Api, cluster: &Cluster) {
+    let (board, data) = (api.targets.clone(), api.data.clone());
+    cluster.on_request(KIND, move |_| {
+        let (board, data) = (board.clone(), data.clone());
+        async move {
+            let encode = move || serde_json::to_vec(&own(&board, "")).map(Bytes::from).map_err(|error| error.to_string());
+            data.spawn_blocking(encode).await.map_err(|error| error.to_string())?
+        }
+    });
+}
+
+/// Answers `/api/v1/targets`.
+pub(super) async fn list(State(api): State<Api>, Query(question): Query<Question>) -> Response {
+    if !["", "node", "cluster"].contains(&question.scope.as_str()) {
+        return bad_request(&format!("unknown scope {:?}; use \"node\" or \"cluster\"", question.scope));
+    }
+    if !["", "any", "active", "dropped"].contains(&question.state.as_str()) {
+        return bad_request(&format!("unknown state {:?}; use \"any\", \"active\" or \"dropped\"", question.state));
+    }
+    let data = api.data.clone();
+    match on_data(&data, async move { answer(&api, &question).await }).await {
+        Some(answer) => Json(answer).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn bad_request(error: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "status": "error", "errorType": "bad_data", "error": error }))).into_response()
+}
+
+async fn answer(api: &Api, question: &Question) -> Value {
+    let whole = api.cluster.as_ref().filter(|_| question.scope == "cluster");
+    let me = api.cluster.as_ref().and_then(own_name).unwrap_or_default();
+    let mut all = own(&api.targets, &me);
+    let mut warnings = Vec::new();
+    if let Some(cluster) = whole {
+        for (peer, theirs) in ask(cluster).await {
+            match theirs {
+                Ok(theirs) => all.active.extend(theirs.active.into_iter().map(|target| with_owner(target, &peer))),
+                Err(error) => warnings.push(format!("partial answer: {peer} did not tell its targets: {error}")),
+            }
+        }
+        all.active.extend(unowned(&all, warnings.is_empty()));
+    }
+    all.active.retain(|target| question.wants_pool(target["scrapePool"].as_str().unwrap_or_default()));
+    all.dropped.retain(|target| question.wants_pool(target["scrapePool"].as_str().unwrap_or_default()));
+    let mut data = Map::new();
+    data.insert("activeTargets".to_owned(), if question.wants("active") { all.active.into() } else { json!([]) });
+    data.insert("droppedTargets".to_owned(), if question.wants("dropped") { all.dropped.into() } else { json!([]) });
+    let mut answer = json!({ "status": "success", "data": data });
+    if !warnings.is_empty() {
+        answer["warnings"] = warnings.into();
+    }
+    answer
+}
+
+fn own_name(cluster: &Cluster) -> Option<String> {
+    cluster.peers().iter().find(|peer| peer.is_self).map(|peer| peer.name.clone())
+}
+
+/// Asks every other member at once.
+async fn ask(cluster: &Cluster) -> Vec<(String, Result<NodeTargets, String>)> {
+    let peers = cluster.peers();
+    let others = peers.iter().filter(|peer| !peer.is_self).map(|peer| async move {
+        let question = cluster.request(&peer.name, KIND, Bytes::new());
+        let answer = match tokio::time::timeout(PATIENCE, question).await {
+            Ok(Ok(answer)) => serde_json::from_slice(&answer).map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        };
+        (peer.name.clone(), answer)
+    });
+    join_all(others).await
+}
+
+/// Targets that this node knows and nobody says to scrape. Of a partial answer, that can't be told.
+fn unowned(all: &NodeTargets, complete: bool) -> Vec<Value> {
+    let owned: BTreeSet<(String, String)> = all.active.iter().map(identity).collect();
+    let nobody = all.known.iter().filter(|(.., target)| complete && !owned.contains(&identity(target)));
+    nobody.map(|(.., target)| target.clone()).collect()
+}
+
+fn identity(target: &Value) -> (String, String) {
+    (target["scrapePool"].to_string(), target["key"].to_string())
+}
+
+fn with_owner(mut target: Value, owner: &str) -> Value {
+    target["owner"] = owner.into();
+    target
+}
+
+/// What this node scrapes and knows.
+fn own(board: &TargetBoard, owner: &str) -> NodeTargets {
+    let mut node = NodeTargets::default();
+    for pool in board.pools() {
+        for target in pool.targets.iter() {
+            let status = target.status();
+            let shown = shown(&pool.pool, target, &status, owner);
+            if status.owned {
+                node.active.push(shown);
+            } else {
+                node.known.push((pool.pool.clone(), target.key, with_owner(shown, "")));
+            }
+        }
+        let dropped = pool.dropped.iter();
+        node.dropped.extend(dropped.map(|dropped| {
+            let reason = dropped.reason.to_string();
+            json!({ "discoveredLabels": object(&dropped.discovered), "scrapePool": pool.pool, "reason": reason })
+        }));
+    }
+    node
+}
+
+fn shown(pool: &str, target: &Target, status: &scrape::Status, owner: &str) -> Value {
+    let at = jiff::Timestamp::from_millisecond(status.last_scrape).unwrap_or_default();
+    // Prometheus shows a target that was never scraped with Go's zero time.
+    let last_scrape = if status.last_scrape == 0 { "0001-01-01T00:00:00Z".to_owned() } else { at.to_string() };
+    json!({
+        "discoveredLabels": object(&target.discovered),
+        "labels": object(&target.labels),
+        "scrapePool": pool,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": status.last_error,
+        "lastScrape": last_scrape,
+        "lastScrapeDuration": status.last_duration.as_secs_f64(),
+        "health": status.health.as_str(),
+        "scrapeInterval": syntax::format_duration(target.interval),
+        "scrapeTimeout": syntax::format_duration(target.timeout),
+        "owner": owner,
+        "key": format!("{:016x}", target.key),
+        "samples": status.samples,
+        "bodyBytes": status.body_size,
+    })
+}
+
+fn object(labels: &Labels) -> Value {
+    labels.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+}

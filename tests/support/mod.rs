@@ -1,0 +1,117 @@
+//! What end-to-end tests share: Debian's programs, free ports, and a real Prometheus as receiver.
+#![allow(dead_code)] // each test uses a part
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use loadtest::process::Process;
+use serde_json::Value;
+use tokio::process::Command;
+
+/// The collector that is tested.
+pub fn collector() -> PathBuf {
+    env!("CARGO_BIN_EXE_collector").into()
+}
+
+/// One of Debian's programs. Tests that need them are never skipped: without them they fail, and say what brings them.
+pub fn debian(program: &str) -> PathBuf {
+    let root = std::env::var_os("COLLECTOR_TEST_DEBIAN_ROOT").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian"));
+    let path = root.join("usr/bin").join(program);
+    assert!(path.exists(), "{} is not there; run the tests with `cargo xtask test`, or bring it with `cargo xtask debian`", path.display());
+    path
+}
+
+/// A port that nobody uses now. Somebody may take it before its user does: start what uses it with a retry, or soon.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// GET; the body must be there within five seconds.
+pub async fn get(url: &str) -> (u16, String) {
+    let client = net::Client::new(&net::HttpClientConfig::default(), net::ClientOptions::default()).unwrap();
+    let request = http::Request::get(url).body(Bytes::new().into()).unwrap();
+    let answer = async {
+        let response = client.send(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, net::read_body(response, 64 << 20).await.unwrap())
+    };
+    let (status, body) = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Waits until `condition` holds; fails with `what` after `within`.
+pub async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + within;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Debian's node_exporter on a free port.
+pub async fn node_exporter(folder: &Path) -> (Process, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new(debian("prometheus-node-exporter"));
+    command.arg(format!("--web.listen-address={address}"));
+    let log = folder.join(format!("node-exporter-{address}.log"));
+    let process = Process::spawn("node_exporter", command, &log).unwrap();
+    process.ready(&format!("http://{address}/metrics"), Duration::from_secs(20)).await.unwrap();
+    (process, address)
+}
+
+/// Debian's Prometheus as a receiver of remote write.
+pub struct Prometheus {
+    process: Process,
+    address: String,
+}
+
+impl Prometheus {
+    pub async fn start(folder: &Path) -> Self {
+        let config = folder.join("prometheus.yml");
+        std::fs::write(&config, "global: {}\n").unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(debian("prometheus"));
+        command.arg("--web.enable-remote-write-receiver").arg(format!("--web.listen-address={address}"));
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
+        let process = Process::spawn("prometheus", command, &folder.join("prometheus.log")).unwrap();
+        process.ready(&format!("http://{address}/-/ready"), Duration::from_secs(30)).await.unwrap();
+        Self { process, address }
+    }
+
+    /// Where collectors send to.
+    pub fn write_url(&self) -> String {
+        format!("http://{}/api/v1/write", self.address)
+    }
+
+    /// The raw samples of the last ten minutes, (milliseconds, value), by the label `instance`.
+    pub async fn raw(&self, selector: &str) -> BTreeMap<String, Vec<(i64, String)>> {
+        let query: String = url::form_urlencoded::byte_serialize(format!("{selector}[10m]").as_bytes()).collect();
+        let (status, body) = get(&format!("http://{}/api/v1/query?query={query}", self.address)).await;
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let mut found = BTreeMap::new();
+        for series in body["data"]["result"].as_array().unwrap() {
+            let instance = series["metric"]["instance"].as_str().unwrap_or_default().to_owned();
+            let samples = series["values"].as_array().unwrap().iter();
+            let samples = samples.map(|pair| ((pair[0].as_f64().unwrap() * 1000.0).round() as i64, pair[1].as_str().unwrap().to_owned()));
+            let before = found.insert(instance.clone(), samples.collect());
+            assert!(before.is_none(), "two series of {selector} for {instance}: labels differ between nodes");
+        }
+        found
+    }
+
+    /// One of Prometheus' own counters.
+    pub async fn counter(&self, name: &str) -> f64 {
+        let (_, text) = get(&format!("http://{}/metrics", self.address)).await;
+        loadtest::fleet::metric_sum(&text, name).unwrap_or_default()
+    }
+
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+}
