@@ -128,6 +128,8 @@ impl Metrics {
     fn with_constants(self, new: &Maker<'_>) -> Result<Self, prometheus::Error> {
         let version = new.gauge("cluster_node_gossip_proto_version", "Version of the protocol between peers")?;
         version.set(i64::from(PROTOCOL_VERSION));
+        // Alloy's alert on name conflicts takes a rate, which needs the series before the first one.
+        self.gossip_events.with_label_values(&["node_conflict"]);
         for reason in Reason::ALL {
             self.rejected.with_label_values(&[reason.as_str()]);
         }

@@ -4,10 +4,18 @@
 
 mod fleet;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use cluster::{JoinEvent, RequestError, STREAM_PATH, State, Step};
+use cluster::{
+    JoinEvent, RequestError, STREAM_PATH, State, Step,
+    resolve::{Dns, LookupError},
+};
 use fleet::{Component, Node, bind, each_held_once, key, names, participants, within};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -78,7 +86,11 @@ async fn five_nodes_that_start_together_form_one_fleet_and_one_more_joins_it() {
 #[tokio::test]
 async fn joining_is_told_step_by_step() {
     let seed = Node::start("a", &[]).await;
+    seed.cluster.set_config_hash("same");
+    let known = || seed.cluster.peers().iter().any(|peer| peer.config_hash == "same");
+    within(BOUND, "a has said its hash", known).await;
     let node = Node::start("b", &[seed.addr]).await;
+    node.cluster.set_config_hash("same");
     let mut events = node.cluster.join_events();
     let mut told = Vec::new();
     loop {
@@ -91,10 +103,41 @@ async fn joining_is_told_step_by_step() {
     let expected = [
         JoinEvent::Resolved { address: seed.addr.to_string(), addrs: vec![seed.addr] },
         JoinEvent::Reached { addr: seed.addr, name: "a".into() },
-        JoinEvent::Ring { nodes: 2, same_config: 2, new_fleet: false },
+        JoinEvent::Ring { nodes: 2, same_config: Some(2), new_fleet: false },
         JoinEvent::Admitting,
     ];
     assert_eq!(told, expected);
+}
+
+/// Name servers that know one name, `fleet`; `broken` gives no answer, all other names are absent.
+struct Names(Vec<SocketAddr>);
+
+#[async_trait::async_trait]
+impl Dns for Names {
+    async fn ips(&self, host: &str) -> Result<Vec<IpAddr>, LookupError> {
+        match host {
+            "fleet" => Ok(self.0.iter().map(SocketAddr::ip).collect()),
+            "broken" => Err(LookupError::Failed("SERVFAIL".into())),
+            _ => Err(LookupError::Absent),
+        }
+    }
+
+    async fn srv_targets(&self, _: &str) -> Result<Vec<String>, LookupError> {
+        Err(LookupError::Absent)
+    }
+}
+
+#[tokio::test]
+async fn a_fleet_is_found_by_name_and_a_name_that_fails_is_told_with_its_step() {
+    let seed = Node::start("a", &[]).await;
+    let (listener, addr) = bind().await;
+    let names = ["broken".to_owned(), format!("dns+fleet:{}", seed.addr.port())];
+    let config = fleet::config("b", addr, &[]).joining(names.iter().map(String::as_str)).unwrap();
+    let node = Node::start_resolving(listener, config, Arc::new(Names(vec![seed.addr])));
+    let (peer, cause, remedy) = failure(&node, Step::Dns).await;
+    assert_eq!(peer, "broken");
+    assert!(cause.contains("SERVFAIL") && remedy.contains("resolv.conf"), "{cause}: {remedy}");
+    within(BOUND, "b is in", || participants(&node.cluster) == ["a", "b"]).await;
 }
 
 #[tokio::test]

@@ -139,6 +139,10 @@ async fn a_cut_between_two_of_three_is_bridged_by_gossip() {
 async fn both_sides_of_a_partition_work_on_and_meet_again() {
     let (network, clock) = (Network::new(), clock());
     let nodes = fleet(&network, &clock, 4).await;
+    let keys: Vec<u64> = (0..40).collect();
+    let components: Vec<_> = nodes.iter().map(|node| Component::claim(&node.cluster, "scrape", &keys, 1_000)).collect();
+    let all: Vec<_> = components.iter().collect();
+    within(Duration::from_secs(10), "each key has one holder", || each_held_once(&all, &keys)).await;
     let sides = [(1, 3), (1, 4), (2, 3), (2, 4)];
     for (one, other) in sides {
         network.cut(addr(one), addr(other));
@@ -148,7 +152,10 @@ async fn both_sides_of_a_partition_work_on_and_meet_again() {
     for (one, other) in sides {
         network.heal(addr(one), addr(other));
     }
-    within(Duration::from_secs(10), "they meet", || all_see(&nodes, &NAMES[..4])).await;
+    within(Duration::from_secs(10), "they meet and each key has one holder again", || {
+        all_see(&nodes, &NAMES[..4]) && each_held_once(&all, &keys)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use cluster::{ClaimEvent, Claims, Clock, Hold, StartEvent, memory::Network, ownership::KeySpec, slots::SlotClock};
 use fleet::{MemoryNode, clock, memory_addr as addr, participants, within};
 use parking_lot::Mutex;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::{AbortHandle, JoinSet};
 
 const INTERVAL_MS: u64 = 1_000;
@@ -131,7 +132,7 @@ impl Fleet {
     }
 
     fn join(&mut self, last: u8) {
-        let peers: Vec<_> = (1..=3).map(addr).collect();
+        let peers: Vec<_> = (1..=8).map(addr).collect();
         self.join_at(last, &peers, Duration::from_secs(60));
     }
 
@@ -246,4 +247,49 @@ async fn a_node_that_is_found_by_the_fleet_knows_all_members_before_it_claims() 
     fleet.pass(5).await;
     assert_eq!(fleet.ledger.doubled(), []);
     assert_eq!(fleet.ledger.missed(), []);
+}
+
+/// Changes in an order drawn from a seed, some at the same time: joins, leaves, broken streams, and crashes if wanted.
+async fn changes(seed: u64, with_crashes: bool) -> Fleet {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut fleet = Fleet::start(4, 40).await;
+    fleet.pass(2).await;
+    for _ in 0..10 {
+        let present: Vec<u8> = fleet.nodes.keys().copied().collect();
+        let absent: Vec<u8> = (1..=8).filter(|last| !present.contains(last)).collect();
+        let one = present[random.random_range(0..present.len())];
+        let other = present[random.random_range(0..present.len())];
+        match random.random_range(0..5) {
+            0 if present.len() > 2 => fleet.leave(one).await,
+            1 if present.len() > 2 && with_crashes => fleet.nodes.remove(&one).unwrap().crash(),
+            2 | 3 if !absent.is_empty() => fleet.join(absent[random.random_range(0..absent.len())]),
+            _ => fleet.network.reset(addr(one), addr(other)),
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..2_500))).await;
+    }
+    fleet.settled().await;
+    fleet.pass(12).await;
+    fleet
+}
+
+/// Seeds to try: a few, or as many as the variable says.
+fn seeds() -> std::ops::Range<u64> {
+    0..std::env::var("CLUSTER_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn planned_changes_in_any_order_lose_and_double_nothing() {
+    for seed in seeds() {
+        let fleet = changes(seed, false).await;
+        assert_eq!(fleet.ledger.doubled(), [], "seed {seed}");
+        assert_eq!(fleet.ledger.missed(), [], "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn crashes_among_other_changes_double_nothing() {
+    for seed in seeds() {
+        let fleet = changes(seed, true).await;
+        assert_eq!(fleet.ledger.doubled(), [], "seed {seed}");
+    }
 }

@@ -7,14 +7,14 @@ pub const MAX_NAME_BYTES: usize = 128;
 
 /// A process: a node name, and what tells apart the processes that have had it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The node's name, unique in the fleet.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Grows with every start under this name: milliseconds since the epoch at the start, or one more than what the peers
     /// remember if the clock went back.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Where peers reach it.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
 }
 
 impl fmt::Debug for Identity {

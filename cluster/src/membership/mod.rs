@@ -5,5 +5,5 @@ pub(crate) mod gossip;
 mod member;
 pub(crate) mod table;
 
-pub use member::{Identity, MAX_NAME_BYTES, State};
-pub(crate) use member::{Phase, Record};
+pub(crate) use member::{Identity, Phase, Record};
+pub use member::{MAX_NAME_BYTES, State};

@@ -42,8 +42,8 @@ pub enum JoinEvent {
     Ring {
         /// Live members, this node included.
         nodes: usize,
-        /// Those of them that have loaded the same configuration as this node.
-        same_config: usize,
+        /// Those of them that have loaded the same configuration as this node, if it has said which it has.
+        same_config: Option<usize>,
         /// Whether this node starts a new fleet, alone or with others that were starting too.
         new_fleet: bool,
     },

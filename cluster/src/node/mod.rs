@@ -61,7 +61,7 @@ use crate::{
     ownership::{Holder, Settings},
     resolve::{Dns, Resolver, SystemDns},
     transport::{
-        Connector, Local, Pipe, Pulses,
+        Connector, Local, Pulses,
         frame::Kind,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
@@ -193,6 +193,7 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true)]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
@@ -208,7 +209,7 @@ impl Cluster {
         let (closing, closed) = watch::channel(false);
         let (narration, first_reader) = broadcast::channel(NARRATION);
         let (pending, handlers, directory) = (Pending::default(), Handlers::default(), Directory::default());
-        let (routes, peers) = (Arc::default(), Arc::new(ArcSwap::from_pointee(Vec::new())));
+        let routes = Arc::default();
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
         let driver = Driver {
             table: Table::new(identity, now),
@@ -261,11 +262,6 @@ impl Cluster {
     pub fn serve(&self, request: Request<Incoming>) -> Response<StreamBody> {
         let _runtime = self.shared.handle.enter();
         http2::serve(&self.shared.inbound, request)
-    }
-
-    /// Takes a stream that did not come over HTTP.
-    pub fn accept(&self, pipe: Pipe) {
-        self.shared.handle.spawn(self.shared.inbound.clone().serve(pipe, None));
     }
 
     /// How joining goes. The first caller gets all events since the start, later ones those that follow.

@@ -171,7 +171,8 @@ impl Driver {
         let unaccounted = self.join.unaccounted();
         let me = self.local.record();
         let nodes = 1 + self.table.alive().count();
-        let same = self.table.alive().filter(|record| record.config_hash == me.config_hash).count();
+        let same = || 1 + self.table.alive().filter(|record| record.config_hash == me.config_hash).count();
+        let same_config = (!me.config_hash.is_empty()).then(same);
         if new_fleet && !unaccounted.is_empty() {
             tracing::warn!(
                 ?unaccounted,
@@ -184,7 +185,7 @@ impl Driver {
             // A member has found this node before it found one: it knows that member, and not yet all others.
             self.state.sync = Sync::Needed(Instant::now());
         }
-        self.narrate(JoinEvent::Ring { nodes, same_config: 1 + same, new_fleet });
+        self.narrate(JoinEvent::Ring { nodes, same_config, new_fleet });
         self.state.next_round = Instant::now() + self.config.rejoin_interval;
     }
 

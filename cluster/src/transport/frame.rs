@@ -28,7 +28,7 @@ const MORE: u8 = 1;
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
 /// A two-way byte stream to a peer. Dropping both halves closes it.
-pub struct Pipe {
+pub(crate) struct Pipe {
     /// Where bytes for the peer go; bounded, so a slow peer is felt here.
     pub(crate) outgoing: mpsc::Sender<Bytes>,
     /// What the peer sends.

@@ -52,12 +52,12 @@ impl Network {
     }
 
     /// The way into the network for the node at `addr`.
-    pub fn connector(&self, addr: SocketAddr) -> Arc<dyn Connector> {
+    pub(crate) fn connector(&self, addr: SocketAddr) -> Arc<dyn Connector> {
         Arc::new(Endpoint { network: self.clone(), addr })
     }
 
     /// Streams that others open to `addr`, until the receiver is dropped or the node crashes.
-    pub fn listen(&self, addr: SocketAddr) -> mpsc::Receiver<Pipe> {
+    pub(crate) fn listen(&self, addr: SocketAddr) -> mpsc::Receiver<Pipe> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         self.state.lock().listeners.insert(addr, sender);
         receiver

@@ -24,7 +24,7 @@ use tokio::{
 
 pub use failure::Step;
 pub(crate) use failure::{DialError, Reason};
-pub use frame::Pipe;
+pub(crate) use frame::Pipe;
 pub use http2::{PATH as STREAM_PATH, StreamBody};
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) const PIPE_CHUNKS: usize = 4;
 
 /// Opens byte streams to peers.
 #[async_trait]
-pub trait Connector: Send + Sync + 'static {
+pub(crate) trait Connector: Send + Sync + 'static {
     /// Connects to the cluster endpoint at `addr`.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ pub trait Connector: Send + Sync + 'static {
 
 /// Why no byte stream to an address came about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The host is there and nothing listens.
     #[error("connection refused")]
     Refused,

@@ -6,7 +6,9 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cluster::{ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec};
+use cluster::{
+    ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec, resolve::Dns,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -56,6 +58,15 @@ impl Node {
         let mut config = config(name, addr, peers);
         change(&mut config);
         let cluster = Cluster::start(config, &registry, &Handle::current()).unwrap();
+        cluster.participate();
+        let listener = tokio::spawn(serve(listener, cluster.clone())).abort_handle();
+        Self { cluster, addr, registry, listener }
+    }
+
+    /// With name servers of the test's own.
+    pub fn start_resolving(listener: TcpListener, config: Config, dns: Arc<dyn Dns>) -> Self {
+        let (addr, registry) = (config.advertise_addr, Registry::new());
+        let cluster = Cluster::start_with_dns(config, dns, &registry, &Handle::current()).unwrap();
         cluster.participate();
         let listener = tokio::spawn(serve(listener, cluster.clone())).abort_handle();
         Self { cluster, addr, registry, listener }
