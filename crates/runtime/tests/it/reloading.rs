@@ -128,6 +128,21 @@ async fn what_exited_is_built_anew_by_a_reload() {
 }
 
 #[tokio::test]
+async fn what_a_predecessor_left_behind_can_not_speak_for_its_successor() {
+    let world = World::running(CHAIN).await;
+    world.stage.see("run fake.node.a").await;
+    world.stage.hold("fake.node.a");
+    world.stage.cue("fake.node.a", Cue::Haunt(99_i64.to_value()));
+    world.health_becomes("fake.node.a", "exited").await;
+    world.reload(CHAIN).await.unwrap();
+    world.stage.see("run fake.node.a").await;
+    world.stage.release("fake.node.a");
+    world.stage.see("haunted fake.node.a").await;
+    let exports = world.controller.component("fake.node.a").await.unwrap().exports;
+    assert_eq!(exports[0].to_string(), "out = 1\n");
+}
+
+#[tokio::test]
 async fn what_was_removed_and_comes_back_begins_anew() {
     let world = World::running(CHAIN).await;
     world.stage.see("run fake.node.b").await;

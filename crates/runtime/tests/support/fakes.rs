@@ -110,6 +110,14 @@ impl Component for Node {
                     Cue::Unhealthy(message) => context.health().unhealthy(message),
                     Cue::Return(result) => return result.map_err(RunError::new),
                     Cue::Panic(message) => panic!("{message}"),
+                    Cue::Haunt(value) => {
+                        tokio::spawn(async move {
+                            self.stage.until_released(&id).await;
+                            self.export(&mut context, value);
+                            self.stage.write(format!("haunted {id}"));
+                        });
+                        return Ok(());
+                    }
                 },
             }
         }

@@ -21,6 +21,8 @@ pub enum Cue {
     /// Return.
     Return(Result<(), &'static str>),
     Panic(&'static str),
+    /// Return, but leave something behind that publishes this once it is released.
+    Haunt(Value),
 }
 
 /// The service by which fakes and tests meet.
