@@ -65,7 +65,11 @@ impl Ring {
     /// over all the rest.
     #[must_use]
     pub fn first_accepted(&self, key: u64, accepts: impl Fn(usize) -> bool) -> Option<usize> {
-        let owner = self.owner_index(key)?;
+        self.first_accepted_after(self.owner_index(key)?, key, accepts)
+    }
+
+    /// The same for a caller that has the owner's index at hand.
+    pub(crate) fn first_accepted_after(&self, owner: usize, key: u64, accepts: impl Fn(usize) -> bool) -> Option<usize> {
         if accepts(owner) {
             return Some(owner);
         }

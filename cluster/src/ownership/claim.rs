@@ -21,6 +21,8 @@ use super::view::Name;
 const RESEND_MS: u64 = 1_000;
 /// After this long a promised grant that has not come is asked for again. Longer than a grant's own first repetitions.
 const GRANT_PATIENCE_MS: u64 = 5_000;
+/// By how much two nodes' clocks may differ without a slot being scraped twice after a crash.
+const MAX_SKEW_MS: u64 = 1_000;
 /// The pause between repeated wants doubles so many times.
 const MAX_DOUBLINGS: u32 = 3;
 
@@ -63,7 +65,7 @@ impl Entry {
         let Hold::Wanting(want) = &mut self.hold else { return };
         let before = want.pending.len();
         want.pending.retain(|ask| cx.peers.is_alive(ask.peer));
-        if want.pending.len() < before && !cx.mutant(Mutant::ConsentOutlivesPeer) {
+        if want.pending.len() < before {
             want.ask_all(cx, domain, key);
         } else {
             want.ask_new(cx, domain, key);
@@ -79,22 +81,19 @@ impl Entry {
         }
     }
 
-    /// Nobody holds the key: starts with the next slot, since the current one may have been scraped by whoever held it.
+    /// Nobody holds the key: starts with the slot after the last one that somebody says to have scraped. If nobody says so for
+    /// the time in question, its holder may have died, and by its clock the next slot may have begun.
     fn start_free(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, want: &Want) {
         let Some(clock) = self.clock else { return };
-        let last = self.last_ms.max(want.last_ms).map(|last_ms| clock.slot_at(cx.plausible(last_ms)).saturating_add(1));
-        let next = match cx.mutant(Mutant::CurrentSlotOnClaim) {
-            true => clock.slot_at(cx.now.wall_ms),
-            false => clock.next_after(cx.now.wall_ms),
+        let current = clock.slot_at(cx.now.wall_ms);
+        let last = self.last_ms.max(want.last_ms).map(|last_ms| clock.slot_at(cx.plausible(last_ms)));
+        let first_slot = match last.filter(|last| last.saturating_add(1) >= current) {
+            _ if cx.mutant(Mutant::CurrentSlotOnClaim) => current,
+            Some(last) => clock.next_after(cx.now.wall_ms).max(last.saturating_add(1)),
+            None => clock.next_after(cx.now.wall_ms.saturating_add(MAX_SKEW_MS)),
         };
         cx.counters.claims += 1;
-        let start = Start {
-            domain: domain.clone(),
-            key,
-            first_slot: next.max(last.unwrap_or(0)),
-            reason: StartReason::Free { left: want.left.clone() },
-            state: None,
-        };
+        let start = Start { domain: domain.clone(), key, first_slot, reason: StartReason::Free { left: want.left.clone() }, state: None };
         self.hold(cx, start, None);
     }
 
@@ -245,7 +244,10 @@ impl Domain {
                 want.ask(cx, &self.name, key, *peer);
             }
         }
-        self.attend(cx, key);
+        // In a large fleet most answers settle nothing yet: what else is due can wait for the tick.
+        if want.pending.is_empty() {
+            self.attend(cx, key);
+        }
     }
 
     fn on_refusal(&mut self, cx: &mut Context<'_>, from: PeerId, claim: u64, key: u64, state: AskState) {
@@ -261,18 +263,13 @@ impl Domain {
         if state == AskState::Refused {
             want.postpone(cx);
         }
-        // A terminating node waits for no one that refuses.
-        self.attend(cx, key);
     }
 
     /// What was sent to a peer lately may be lost.
     pub(super) fn repeat_to(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        let keys: Vec<u64> = self.keys.keys().copied().collect();
+        let keys: Vec<u64> = self.keys.iter_mut().filter_map(|(key, entry)| entry.forget_sent(peer).then_some(*key)).collect();
         for key in keys {
-            let Some(entry) = self.keys.get_mut(&key) else { continue };
-            if entry.forget_sent(peer) {
-                self.attend(cx, key);
-            }
+            self.attend(cx, key);
         }
     }
 }

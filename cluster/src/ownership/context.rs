@@ -8,7 +8,7 @@ use super::peers::{PeerId, Peers};
 use super::view::{MemberState, Name, Now, Settings};
 use crate::ring::Ring;
 
-/// Peers' clocks may differ by a second; an instant further ahead than this is a clock gone wrong, and is not waited for.
+/// An instant further ahead of one's own clock than this is a clock gone wrong, and is not waited for.
 const MAX_AHEAD_MS: u64 = 5_000;
 
 /// Who should hold a key.
@@ -29,9 +29,15 @@ pub(super) struct Placement {
 }
 
 impl Placement {
+    /// Index of the ring's owner of a key, for [`Entry::owner`].
+    pub(super) fn owner(&self, key: u64) -> Option<u32> {
+        self.ring.owner_index(key).and_then(|index| u32::try_from(index).ok())
+    }
+
     /// Index of the first member in a key's order of preference that is not known to lack it.
     pub(super) fn first(&self, key: u64, entry: &Entry) -> Option<usize> {
-        self.ring.first_accepted(key, |index| match self.ids[index] {
+        debug_assert_eq!(entry.owner, self.owner(key));
+        self.ring.first_accepted_after(entry.owner? as usize, key, |index| match self.ids[index] {
             None => entry.discovered(),
             Some(peer) => !entry.unknown_at.contains(&peer),
         })

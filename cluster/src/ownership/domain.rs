@@ -51,7 +51,7 @@ impl Domain {
         let cluster = if by_host { &*cx.settings.me } else { cx.settings.cluster.as_str() };
         let clock = SlotClock::new(cluster, key, interval_ms);
         let known = self.keys.contains_key(&key);
-        let entry = self.keys.entry(key).or_default();
+        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.owner(key), cx.now.mono_ms));
         if entry.clock == Some(clock) {
             return;
         }
@@ -78,7 +78,7 @@ impl Domain {
         for key in keys {
             let Some(entry) = self.keys.get_mut(key) else { continue };
             if matches!(entry.hold, Hold::Held(_)) {
-                entry.last_ms = entry.clock.map(|clock| clock.instant(clock.slot_at(cx.now.wall_ms)));
+                entry.note_last(cx.now.wall_ms);
                 entry.release(cx.now.wall_ms, None);
                 cx.out.act(Action::Stop { domain: self.name.clone(), key: *key, reason: StopReason::Undiscovered });
             }
@@ -100,26 +100,28 @@ impl Domain {
     }
 
     /// The entry of a key that a peer speaks of; for a key that is not discovered one to keep notes in, if there is room.
-    pub(super) fn noted(&mut self, key: u64, mono_ms: u64) -> Option<&mut Entry> {
+    pub(super) fn noted(&mut self, cx: &Context<'_>, key: u64) -> Option<&mut Entry> {
         if !self.keys.contains_key(&key) {
             if self.notes >= MAX_NOTES {
                 return None;
             }
             self.notes += 1;
-            self.keys.insert(key, Entry::note(mono_ms));
+            self.keys.insert(key, Entry::note(cx.placement.owner(key), cx.now.mono_ms));
         }
         self.keys.get_mut(&key)
     }
 
     /// Looks at every key after peers, ring or own standing have changed.
     pub(super) fn refresh(&mut self, cx: &mut Context<'_>) {
-        let keys: Vec<u64> = self.keys.keys().copied().collect();
-        for key in keys {
-            if let Some(entry) = self.keys.get_mut(&key) {
-                entry.forget_gone(cx.peers);
-                entry.hurry(cx.now.mono_ms);
+        for (key, entry) in &mut self.keys {
+            entry.owner = cx.placement.owner(*key);
+            entry.forget_gone(cx.peers);
+            entry.hurry(cx.now.mono_ms);
+            if entry.attend(cx, &self.name, *key) {
+                self.unsettled.insert(*key);
+            } else {
+                self.unsettled.remove(key);
             }
-            self.attend(cx, key);
         }
     }
 
@@ -154,6 +156,7 @@ impl Domain {
     pub(super) fn fence(&mut self, cx: &mut Context<'_>) {
         for (key, entry) in &mut self.keys {
             if matches!(entry.hold, Hold::Held(_) | Hold::Wanting(_) | Hold::Releasing(_)) {
+                entry.note_last(cx.now.wall_ms);
                 entry.release(cx.now.wall_ms, None);
                 self.unsettled.insert(*key);
             }
@@ -239,6 +242,13 @@ impl Entry {
         self.queried = None;
         self.moved = Some(Move { at_ms: cx.now.wall_ms, arrived: true, peer });
         cx.out.act(Action::Start(start));
+    }
+
+    /// Notes that slots up to the current one may have been scraped here.
+    pub(super) fn note_last(&mut self, wall_ms: u64) {
+        if matches!(self.hold, Hold::Held(_) | Hold::Releasing(_)) {
+            self.last_ms = self.clock.map(|clock| clock.instant(clock.slot_at(wall_ms)));
+        }
     }
 
     /// The key is not scraped here any more.

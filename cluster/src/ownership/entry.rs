@@ -19,6 +19,8 @@ const MAX_TRAIL: usize = 4;
 pub(super) struct Entry {
     /// The key's slots, while it is discovered.
     pub(super) clock: Option<SlotClock>,
+    /// Index of the ring's owner, looked up when the ring changes: a lookup in a large ring misses the cache.
+    pub(super) owner: Option<u32>,
     pub(super) hold: Hold,
     /// The peer that should hold it and has said that it knows it.
     pub(super) confirmed: Option<PeerId>,
@@ -137,8 +139,8 @@ pub(super) struct Trail {
 
 impl Entry {
     /// An entry for a key that this node has not discovered.
-    pub(super) fn note(mono_ms: u64) -> Self {
-        Self { note_until: mono_ms.saturating_add(TRAIL_MS), ..Self::default() }
+    pub(super) fn note(owner: Option<u32>, mono_ms: u64) -> Self {
+        Self { owner, note_until: mono_ms.saturating_add(TRAIL_MS), ..Self::default() }
     }
 
     /// Whether this node has discovered the key.

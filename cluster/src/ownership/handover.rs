@@ -17,6 +17,11 @@ use super::view::Name;
 /// large states are not sent over and over on a slow link.
 const RESEND_MS: u64 = 500;
 const MAX_DOUBLINGS: u32 = 3;
+/// Most keys of a domain that are stopped and not acknowledged at a time. The others go on being scraped and are asked for
+/// again, so a large move neither stops everything at once nor fills the queues.
+const MAX_RELEASING: usize = 4_096;
+/// While unacknowledged states take this many bytes, no more keys are let go.
+const MAX_UNACKED_BYTES: usize = 64 << 20;
 
 /// What a node says to a peer that wants a key.
 enum Verdict {
@@ -35,8 +40,13 @@ impl Domain {
     /// Answers a peer that wants keys.
     pub(super) fn on_want(&mut self, cx: &mut Context<'_>, from: PeerId, claim: u64, keys: &[u64]) {
         let mut answer = Answer { claim, ..Answer::default() };
+        let mut room = self.room();
         for key in keys {
-            match self.judge(cx, from, claim, *key) {
+            let verdict = self.judge(cx, from, claim, *key, room > 0);
+            if matches!(verdict, Verdict::Granting) {
+                room = room.saturating_sub(1);
+            }
+            match verdict {
                 Verdict::Free { last_ms, trail } => answer.add_free(*key, last_ms, &trail, cx.peers),
                 Verdict::Busy => answer.busy.push(*key),
                 Verdict::Granting => answer.granting.push(*key),
@@ -46,16 +56,27 @@ impl Domain {
         cx.out.to(from, &self.name).answer = Some(answer);
     }
 
-    fn judge(&mut self, cx: &mut Context<'_>, from: PeerId, claim: u64, key: u64) -> Verdict {
+    /// How many more keys may be on their way now.
+    fn room(&self) -> usize {
+        let holds = self.unsettled.iter().filter_map(|key| self.keys.get(key)).map(|entry| &entry.hold);
+        let (keys, bytes) = holds.fold((0, 0), |(keys, bytes), hold| match hold {
+            Hold::Releasing(_) => (keys + 1, bytes),
+            Hold::Granted(granted) => (keys + 1, bytes + granted.state.as_ref().map_or(0, bytes::Bytes::len)),
+            _ => (keys, bytes),
+        });
+        if bytes >= MAX_UNACKED_BYTES { 0 } else { MAX_RELEASING.saturating_sub(keys) }
+    }
+
+    fn judge(&mut self, cx: &mut Context<'_>, from: PeerId, claim: u64, key: u64, room: bool) -> Verdict {
         let domain = self.name.clone();
-        let Some(entry) = self.noted(key, cx.now.mono_ms) else {
+        let Some(entry) = self.noted(cx, key) else {
             return Verdict::Free { last_ms: None, trail: Vec::new() };
         };
         // Who asks for a key knows it.
         entry.unknown_at.retain(|peer| *peer != from);
         let candidate = cx.candidate(key, entry);
         match &entry.hold {
-            Hold::Held(_) if cx.terminating() || candidate == Candidate::Peer(from) => {
+            Hold::Held(_) if room && (cx.terminating() || candidate == Candidate::Peer(from)) => {
                 entry.begin_release(cx, &domain, key, from, claim);
                 Verdict::Granting
             }
@@ -194,7 +215,8 @@ impl Entry {
         if grant.claim <= self.took {
             return Reception::Taken;
         }
-        let Some(clock) = self.clock.filter(|_| grant.claim >= cx.standing.floor && !cx.standing.drained) else {
+        let asked = (cx.standing.floor..=cx.sequence).contains(&grant.claim);
+        let Some(clock) = self.clock.filter(|_| asked && !cx.standing.drained) else {
             return Reception::Declined;
         };
         self.took = self.took.max(grant.claim);

@@ -59,6 +59,7 @@ impl Domain {
             return;
         }
         let holder = cx.name(from);
+        entry.note_last(cx.now.wall_ms);
         entry.release(cx.now.wall_ms, Some(holder.clone()));
         entry.point_at(from, true, cx.now.mono_ms);
         cx.counters.duplicates_stopped += 1;

@@ -315,7 +315,9 @@ impl Ownership {
         let cx = &mut cx;
         match envelope.message {
             Message::Want { claim, keys } => domain.on_want(cx, from, claim, &keys),
-            Message::Answer(answer) => domain.on_answer(cx, from, &answer, pointers),
+            Message::Answer(answer) if answer.claim <= cx.sequence => domain.on_answer(cx, from, &answer, pointers),
+            // An answer to what was never asked.
+            Message::Answer(_) => {}
             Message::Grant(grants) => domain.on_grant(cx, from, grants),
             Message::Ack { taken, declined } => domain.on_ack(cx, from, &taken, &declined),
             Message::Query { round, keys } => domain.on_query(cx, from, round, &keys),

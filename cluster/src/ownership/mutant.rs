@@ -21,8 +21,6 @@ pub(crate) enum Mutant {
     NoQuery,
     /// A holder that hears of another holder goes on.
     DuplicateKept,
-    /// When a peer goes that had not consented, the consents of the others still count.
-    ConsentOutlivesPeer,
     /// Messages to and from earlier incarnations count.
     AnyIncarnation,
 }

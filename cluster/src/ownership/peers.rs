@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::view::{Member, MemberState, Name};
 
 /// How long an acquaintance that is silent and in no view is kept: over the time that gossip takes, since claims wait for it.
-const ACQUAINTANCE_MS: u64 = 6_000;
+const ACQUAINTANCE_MS: u64 = 4_000;
 /// How long it is remembered that a life has ended.
 const DEPARTED_MS: u64 = 300_000;
 /// Most acquaintances, and most ended lives remembered: a multiple of the largest fleet that gossip carries.
@@ -267,16 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn an_acquaintance_is_kept_until_it_is_silent_for_six_seconds() {
+    fn an_acquaintance_is_kept_until_it_is_silent_for_four_seconds() {
         let mut peers = Peers::default();
         let id = peers.heard("new", 7, 0).unwrap();
         assert!(!peers.apply(&members(&[]), 5_000), "a view without it does not drop it");
         peers.keep(id, 5_000);
-        assert!(!peers.expire(10_999));
-        assert!(peers.expire(11_000));
-        assert_eq!(peers.introduced("new", 7, 11_000), Introduction::Disputed, "somebody believes it alive");
-        assert_eq!(peers.introduced("new", 6, 11_000), Introduction::Ended);
-        assert!(peers.heard("new", 7, 11_000).is_some(), "its own voice proves it alive");
+        assert!(!peers.expire(8_999));
+        assert!(peers.expire(9_000));
+        assert_eq!(peers.introduced("new", 7, 9_000), Introduction::Disputed, "somebody believes it alive");
+        assert_eq!(peers.introduced("new", 6, 9_000), Introduction::Ended);
+        assert!(peers.heard("new", 7, 9_000).is_some(), "its own voice proves it alive");
     }
 
     #[test]

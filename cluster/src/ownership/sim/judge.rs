@@ -10,8 +10,8 @@ use super::script::{Class, KeyPlan};
 use crate::ownership::{Holder, Name, Phase};
 use crate::slots::SlotClock;
 
-/// The largest offset of a clock, plus what scraping late may add.
-const SKEW_MS: u64 = 1_500;
+/// The largest difference of two clocks.
+const SKEW_MS: u64 = 1_000;
 /// By then every key has been scraped for the first time, but for its interval.
 const COLD_START_MS: u64 = 12_000;
 /// After a heal and the spreading of its news, so long may two nodes hold a key: query, status, and one lost frame.

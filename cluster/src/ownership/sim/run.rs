@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::super::mutant::Mutant;
-use super::fleet::{Event, Fleet, NodeEvent};
+use super::fleet::{Event, Fleet, NodeEvent, START_MS};
 use super::gossip::{DETECT_MS, Fact, SETTLE_MS, SPREAD_MS, Stage};
 use super::node::{CLUSTER, Loop, Node, name_of};
 use super::script::{Class, Op};
@@ -85,7 +85,10 @@ impl Fleet {
             return;
         }
         self.nodes.remove(&node);
-        self.log.fault(self.now, self.now + DETECT_MS.end() + SETTLE_MS);
+        // While the fleet changes otherwise, a claim may wait for the news of that too.
+        let quiet = self.script.is_quiet_around(self.now - START_MS);
+        let news = if quiet { 0 } else { SPREAD_MS };
+        self.log.fault(self.now, self.now + DETECT_MS.end() + SETTLE_MS + news);
         self.fall_silent(node);
         self.hang_up(node);
     }

@@ -85,6 +85,13 @@ const WARM_MS: u64 = 18_000;
 const REST_MS: u64 = 22_000;
 
 impl Script {
+    /// Whether nothing else happens to the nodes around a time.
+    pub(super) fn is_quiet_around(&self, at_ms: u64) -> bool {
+        let disturbs = |op: &Op| matches!(op, Op::Start(_) | Op::Leave(_) | Op::Restart(..) | Op::Crash(_));
+        let near = self.ops.iter().filter(|(at, op)| disturbs(op) && at.abs_diff(at_ms) < 15_000);
+        near.count() <= 1
+    }
+
     /// The class of a seed's run.
     pub(super) fn class_of(seed: u64) -> Class {
         CLASSES[usize::try_from(seed % CLASSES.len() as u64).unwrap()]
@@ -100,7 +107,7 @@ impl Script {
             seed,
             class,
             nodes,
-            skews: (0..nodes).map(|_| rng.random_range(-1_000..=1_000)).collect(),
+            skews: (0..nodes).map(|_| rng.random_range(-500..=500)).collect(),
             keys: Vec::new(),
             ops: (0..first).map(|node| (if node == 0 { 0 } else { rng.random_range(0..2_000) }, Op::Start(node))).collect(),
             end_ms: 0,

@@ -64,7 +64,7 @@ fn every_key_is_scraped_once_per_slot_whatever_happens_to_the_fleet() {
 const MUTANT_RUNS: u64 = 400;
 
 /// Each deliberate fault, and a class of runs that is to notice it.
-const MUTANTS: [(Mutant, Class); 11] = [
+const MUTANTS: [(Mutant, Class); 10] = [
     (Mutant::NoAnswerAwaited, Class::Planned),
     (Mutant::NoFence, Class::Stall),
     (Mutant::NoGrantResend, Class::Lossy),
@@ -74,7 +74,6 @@ const MUTANTS: [(Mutant, Class); 11] = [
     (Mutant::CurrentSlotOnClaim, Class::Crash),
     (Mutant::NoQuery, Class::Sets),
     (Mutant::DuplicateKept, Class::Partition),
-    (Mutant::ConsentOutlivesPeer, Class::Planned),
     (Mutant::AnyIncarnation, Class::Crash),
 ];
 

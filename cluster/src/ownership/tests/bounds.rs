@@ -1,10 +1,15 @@
 //! Sizes: what a fleet of 150 nodes and 50,000 keys costs, and that peers can't make a machine grow without end.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::rig::{DOMAIN, Rig, keys_of, view};
 use crate::ownership::{
-    Action, Envelope, KeySpec, MAX_KEYS, MAX_STATE_BYTES, Member, MemberState, Message, Name, Now, Ownership, Settings, Stopped, View,
+    Action, Answer, Envelope, Grant, KeySpec, MAX_KEYS, MAX_STATE_BYTES, Member, MemberState, Message, Name, Now, Ownership, Phase,
+    Pointer, Settings, Stopped, View,
 };
 
 fn large_view(nodes: usize) -> View {
@@ -96,6 +101,77 @@ fn a_state_that_is_too_large_stays_behind_and_is_counted() {
     assert_eq!(rig.holders(key), ["b"]);
     assert_eq!(rig.last_start("b").state, None);
     assert_eq!(rig.machines["a"].counters().states_dropped, 1);
+}
+
+#[test]
+fn a_large_move_goes_in_parts_and_loses_nothing() {
+    let mut rig = Rig::new(&["a", "b"]);
+    let keys = keys_of("b", &["a", "b"], 5_000);
+    rig.keys("a", keys.clone());
+    rig.keys("b", keys.clone());
+    rig.view("a", &["a"]);
+    rig.slow.insert("a".into());
+    rig.view("a", &["a", "b"]);
+    rig.view("b", &["a", "b"]);
+    rig.pass(2_000);
+    let releasing = |rig: &Rig| rig.machines["a"].holders().filter(|holder| holder.phase == Phase::Releasing).count();
+    assert_eq!(releasing(&rig), 4_096);
+    let stopped = rig.machines["a"].holders().filter(|holder| holder.phase == Phase::Releasing);
+    let stopped: Vec<_> = stopped.map(|holder| rig.stopped("a", holder.key)).collect();
+    rig.slow.clear();
+    rig.input("a", |machine, now| machine.stopped(now, DOMAIN, stopped));
+    rig.pass(2_000);
+    assert!(keys.iter().all(|key| rig.holders(*key) == ["b"]));
+}
+
+#[test]
+fn a_peer_that_says_anything_does_not_confuse_a_machine() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut rig = Rig::fleet(&["a", "b", "c"]);
+    rig.deaf.insert("b".into(), Vec::new());
+    rig.deaf.insert("c".into(), Vec::new());
+    let mut running = BTreeSet::new();
+    for step in 0..20_000 {
+        let from = ["b", "c", "stranger"][rng.random_range(0..3)];
+        let message = anything(&mut rng);
+        let envelope = Envelope { from_incarnation: 1, to_incarnation: 1, domain: Name::from(DOMAIN), message };
+        rig.log.clear();
+        rig.input("a", |machine, now| machine.receive(now, from, envelope));
+        if step % 10 == 0 {
+            rig.keys("a", (0..8).filter(|key| (step >> key) & 1 == 0));
+            rig.pass(100);
+        }
+        for (_, action) in rig.log.iter().filter(|(name, _)| name == "a") {
+            match action {
+                Action::Start(start) => assert!(running.insert(start.key), "{start:?} runs already"),
+                Action::Stop { key, .. } => assert!(running.remove(key), "{key} does not run"),
+                _ => {}
+            }
+        }
+    }
+    let held = rig.machines["a"].holders().filter(|holder| holder.phase == Phase::Held).map(|holder| holder.key);
+    assert_eq!(held.collect::<BTreeSet<_>>(), running);
+}
+
+/// Any message about few keys.
+fn anything(rng: &mut StdRng) -> Message {
+    let keys = |rng: &mut StdRng| (0..rng.random_range(0..4)).map(|_| rng.random_range(0..10)).collect::<Vec<u64>>();
+    let pairs = |rng: &mut StdRng| (0..rng.random_range(0..4)).map(|_| (rng.random_range(0..10), rng.random())).collect::<Vec<_>>();
+    let number = if rng.random_bool(0.5) { rng.random_range(0..50_000) } else { rng.random() };
+    match rng.random_range(0..7) {
+        0 => Message::Want { claim: number, keys: keys(rng) },
+        1 => {
+            let name = ["a", "b", "c", "x", "y"][rng.random_range(0..5)].into();
+            let pointers = vec![Pointer { name, incarnation: rng.random_range(0..3), taken: rng.random(), keys: keys(rng) }];
+            let (free, busy, granting, last) = (keys(rng), keys(rng), keys(rng), pairs(rng));
+            Message::Answer(Answer { claim: number, free, busy, granting, last, pointers })
+        }
+        2 => Message::Grant(keys(rng).into_iter().map(|key| Grant { key, claim: number, last_ms: rng.random(), state: None }).collect()),
+        3 => Message::Ack { taken: pairs(rng), declined: pairs(rng) },
+        4 => Message::Query { round: number, keys: keys(rng) },
+        5 => Message::Status { round: number, held: keys(rng), known: keys(rng), unknown: keys(rng) },
+        _ => Message::Forgot { keys: keys(rng) },
+    }
 }
 
 #[test]

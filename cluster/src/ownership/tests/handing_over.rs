@@ -151,7 +151,7 @@ fn a_grant_that_comes_again_after_the_key_was_handed_on_starts_nothing() {
     rig.deaf.insert("a".into(), Vec::new());
     rig.input("a", |machine, now| machine.stopped(now, DOMAIN, vec![stopped]));
     assert_eq!(rig.holders(key), ["b"]);
-    rig.view_of("b", &[("a", MemberState::Participant), ("b", MemberState::Terminating)]);
+    rig.view_of("b", &[("a", MemberState::Participant), ("b", MemberState::Viewer)]);
     let want = envelope(Message::Want { claim: 77, keys: vec![key] });
     rig.input("b", |machine, now| machine.receive(now, "a", want));
     let taken = envelope(Message::Ack { taken: vec![(key, 77)], declined: Vec::new() });
@@ -214,13 +214,31 @@ fn a_key_that_is_known_is_taken_even_if_it_is_not_wanted_any_more() {
 }
 
 #[test]
+fn what_was_never_asked_is_neither_answered_nor_granted() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    let key = keys_of("b", &["a", "b"], 1)[0];
+    rig.deaf.insert("a".into(), Vec::new());
+    rig.keys("b", [key]);
+    let grant = Message::Grant(vec![Grant { key, claim: u64::MAX, last_ms: 0, state: None }]);
+    let answer = Message::Answer(Answer { claim: u64::MAX, free: vec![key], ..Answer::default() });
+    for message in [grant, answer] {
+        rig.input("b", |machine, now| machine.receive(now, "a", envelope(message)));
+    }
+    assert!(rig.starts("b").is_empty());
+    rig.hear("a");
+    rig.pass(1_000);
+    assert_eq!(rig.holders(key), ["b"], "nor is a true grant or consent later lost for it");
+}
+
+#[test]
 fn a_grant_from_a_clock_gone_wrong_is_not_waited_for() {
     let mut rig = Rig::fleet(&["a", "b"]);
     let key = keys_of("b", &["a", "b"], 1)[0];
     rig.deaf.insert("a".into(), Vec::new());
     rig.keys("b", [key]);
+    let (_, Message::Want { claim, .. }) = rig.sent("b").pop().unwrap() else { panic!() };
     let last_ms = rig.now("b").wall_ms + 86_400_000;
-    let grant = Message::Grant(vec![Grant { key, claim: 1_000, last_ms, state: None }]);
+    let grant = Message::Grant(vec![Grant { key, claim, last_ms, state: None }]);
     rig.input("b", |machine, now| machine.receive(now, "a", envelope(grant)));
     let wait = clock(key).instant(rig.last_start("b").first_slot) - rig.now("b").wall_ms;
     assert!(wait <= 5_000 + INTERVAL_MS, "the first slot is {wait} ms ahead");
@@ -239,7 +257,7 @@ fn whoever_a_pointer_names_is_asked_before_a_free_key_is_started() {
     assert!(rig.starts("b").is_empty());
     let (asked, Message::Want { keys, .. }) = rig.sent("b").pop().unwrap() else { panic!() };
     assert_eq!((&*asked, keys), ("stranger", vec![key]));
-    rig.pass(5_900);
+    rig.pass(3_900);
     assert!(rig.starts("b").is_empty(), "it may hold the key");
     rig.pass(200);
     rig.hear("a");
@@ -257,15 +275,36 @@ fn a_key_that_went_to_a_node_believed_dead_is_not_started_while_somebody_believe
     rig.keys("b", [key]);
     let answer = |claim, pointers| envelope(Message::Answer(Answer { claim, free: vec![key], pointers, ..Answer::default() }));
     let pointer = |incarnation| vec![Pointer { name: Name::from("c"), incarnation, taken: true, keys: vec![key] }];
-    let free = answer(u64::MAX, pointer(1));
+    let (_, Message::Want { claim, .. }) = rig.sent("b").pop().unwrap() else { panic!() };
+    let free = answer(claim, pointer(1));
     rig.input("b", |machine, now| machine.receive(now, "a", free.clone()));
     let asked = rig.sent("b").len();
     rig.pass(300);
     assert!(rig.starts("b").is_empty());
     assert!(rig.sent("b").len() > asked, "a is asked again");
-    let before_its_end = answer(u64::MAX, pointer(0));
+    let before_its_end = answer(claim, pointer(0));
     rig.input("b", |machine, now| machine.receive(now, "a", before_its_end));
     assert_eq!(rig.starts("b").len(), 1, "an earlier life is over for certain");
+}
+
+#[test]
+fn consents_do_not_outlive_a_peer_that_had_refused() {
+    let names = ["a", "b", "c"];
+    let mut rig = Rig::new(&names);
+    let ring = crate::ring::Ring::new(["a", "c"]);
+    let key = keys_of("b", &names, 50).into_iter().find(|key| ring.owner(*key) == Some("c")).unwrap();
+    rig.keys("a", [key]);
+    rig.keys("b", [key]);
+    rig.view("a", &["a"]);
+    rig.view("b", &names);
+    assert_eq!(rig.holder("b", key).phase, Phase::Wanting, "c consents, a does not");
+    rig.keys("c", [key]);
+    rig.view("a", &["a", "c"]);
+    rig.view("c", &["a", "c"]);
+    assert_eq!(rig.holders(key), ["c"]);
+    rig.machines.remove("a");
+    rig.view("b", &["b", "c"]);
+    assert_eq!(rig.holders(key), ["c"], "a has handed the key on before it went");
 }
 
 #[test]
