@@ -103,7 +103,7 @@ async fn joining_is_told_step_by_step() {
     let expected = [
         JoinEvent::Resolved { address: seed.addr.to_string(), addrs: vec![seed.addr] },
         JoinEvent::Reached { addr: seed.addr, name: "a".into() },
-        JoinEvent::Ring { nodes: 2, same_config: Some(2), new_fleet: false },
+        JoinEvent::Ring { nodes: 2, same_config: 2, new_fleet: false },
         JoinEvent::Admitting,
     ];
     assert_eq!(told, expected);

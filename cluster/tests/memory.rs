@@ -305,7 +305,8 @@ async fn a_node_alone_leaves_at_once_with_what_it_holds() {
     let report = nodes[0].cluster.leave(Duration::from_secs(60)).await;
     assert!(start.elapsed() < Duration::from_secs(1), "nobody is there to wait for: {:?}", start.elapsed());
     assert_eq!((report.drained, report.keys_left), (true, 2));
-    within(Duration::from_secs(3), "no slot begins any more", || component.keys().is_empty()).await;
+    within(Duration::from_secs(1), "no slot begins any more", || component.keys().is_empty()).await;
+    within(Duration::from_secs(1), "the component is told that the node is gone", || component.state.lock().ended).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -137,6 +137,8 @@ pub(crate) struct Progress {
     pub(super) waited_for: Option<Vec<String>>,
     /// What was last said of a peer or join address that failed.
     pub(super) failures: HashMap<String, (Step, String)>,
+    /// The fleet that this node is part of was not told yet; whether it is a new one.
+    pub(super) ring_to_tell: Option<bool>,
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
@@ -163,6 +165,7 @@ impl Progress {
             digest_bytes: 0,
             waited_for: None,
             failures: HashMap::new(),
+            ring_to_tell: None,
             admitted: false,
             warned_of_size: false,
             clock_off: false,

@@ -38,12 +38,12 @@ pub enum JoinEvent {
         /// Join addresses where somebody may be who was not reached.
         unaccounted: Vec<String>,
     },
-    /// This node is part of a fleet.
+    /// This node is part of a fleet. Told once its own configuration is known too.
     Ring {
         /// Live members, this node included.
         nodes: usize,
-        /// Those of them that have loaded the same configuration as this node, if it has said which it has.
-        same_config: Option<usize>,
+        /// Those of them that have loaded the same configuration as this node.
+        same_config: usize,
         /// Whether this node starts a new fleet, alone or with others that were starting too.
         new_fleet: bool,
     },

@@ -295,6 +295,9 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // Without a machine nobody knows what may still be scraped here.
         self.fence.move_to(0);
+        for domain in self.domains.values() {
+            domain.port.inbox.close();
+        }
     }
 }
 

@@ -169,10 +169,7 @@ impl Driver {
 
     fn formed(&mut self, new_fleet: bool) {
         let unaccounted = self.join.unaccounted();
-        let me = self.local.record();
         let nodes = 1 + self.table.alive().count();
-        let same = || 1 + self.table.alive().filter(|record| record.config_hash == me.config_hash).count();
-        let same_config = (!me.config_hash.is_empty()).then(same);
         if new_fleet && !unaccounted.is_empty() {
             tracing::warn!(
                 ?unaccounted,
@@ -185,8 +182,21 @@ impl Driver {
             // A member has found this node before it found one: it knows that member, and not yet all others.
             self.state.sync = Sync::Needed(Instant::now());
         }
-        self.narrate(JoinEvent::Ring { nodes, same_config, new_fleet });
+        self.state.ring_to_tell = Some(new_fleet);
         self.state.next_round = Instant::now() + self.config.rejoin_interval;
+    }
+
+    /// Tells of the fleet, as soon as it can be told how many members have this node's configuration.
+    pub(super) fn tell_ring(&mut self) {
+        let me = self.local.record();
+        if me.config_hash.is_empty() && !self.state.wants_to_participate {
+            return;
+        }
+        if let Some(new_fleet) = self.state.ring_to_tell.take() {
+            let same = self.table.alive().filter(|record| record.config_hash == me.config_hash).count();
+            let nodes = 1 + self.table.alive().count();
+            self.narrate(JoinEvent::Ring { nodes, same_config: 1 + same, new_fleet });
+        }
     }
 
     /// A refusal may mean that this node has to change.

@@ -29,6 +29,7 @@ impl Driver {
         self.apply_changes();
         self.search(now);
         self.synchronise(now);
+        self.tell_ring();
         self.decide_state(now);
         self.leave_if_done(now);
         if self.state.unpublished {
