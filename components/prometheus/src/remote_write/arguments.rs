@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use component::RuleBlock;
-use net::HttpClientConfig;
+use net::{HttpClientConfig, HttpUrl};
 use syntax::Block;
 
 /// The remote-write message of version 1.0.
@@ -29,7 +29,7 @@ pub struct Arguments {
 pub struct Endpoint {
     /// Where to send to.
     #[syntax(required)]
-    pub url: String,
+    pub url: HttpUrl,
     /// The name in metrics and logs; by default made of the URL.
     pub name: String,
     /// How long a request may take.
@@ -123,7 +123,7 @@ pub struct Wal {
 impl Arguments {
     fn validate(&self) -> Result<(), String> {
         for (at, endpoint) in self.endpoint.iter().enumerate() {
-            endpoint.validate().map_err(|error| format!("endpoint {} ({}): {error}", at + 1, without_userinfo(&endpoint.url)))?;
+            endpoint.validate().map_err(|error| format!("endpoint {} ({}): {error}", at + 1, endpoint.url))?;
             if self.endpoint[..at].iter().any(|other| !other.name.is_empty() && other.name == endpoint.name) {
                 return Err(format!("found duplicate remote write configs with name {:?}", endpoint.name));
             }
@@ -134,10 +134,6 @@ impl Arguments {
 
 impl Endpoint {
     fn validate(&self) -> Result<(), String> {
-        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme);
-        if !matches!(scheme, Some("http" | "https")) {
-            return Err("the url must begin with http:// or https://".to_owned());
-        }
         if self.protobuf_message != MESSAGE_1_0 {
             return Err(format!("protobuf_message {:?} is not supported yet; use {MESSAGE_1_0:?}", self.protobuf_message));
         }
@@ -155,14 +151,6 @@ impl Endpoint {
             return Err("max_backoff of queue_config is less than min_backoff".to_owned());
         }
         RuleBlock::compile(&self.write_relabel_config).map(drop)
-    }
-}
-
-/// A URL as messages may show it.
-pub(super) fn without_userinfo(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        _ => url.to_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
 
 pub use arguments::Arguments;
-use arguments::{Endpoint, without_userinfo};
+use arguments::Endpoint;
 use post::Poster;
 
 /// How often the endpoints' state is made the component's health.
@@ -90,7 +90,7 @@ impl Component for RemoteWrite {
 impl RemoteWrite {
     fn start(&self, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
         let name = endpoint_name(&arguments);
-        let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", without_userinfo(&arguments.url)));
+        let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", arguments.url));
         let post = Poster::new(&arguments, setup).map_err(|error| refused(&error))?;
         let config = config(&name, &arguments, &self.arguments, setup.data_path()).map_err(|error| refused(&error))?;
         let handle = tokio::runtime::Handle::current();
@@ -160,7 +160,9 @@ fn trouble(running: &Running) -> Option<String> {
 /// The given name, or one made of the URL, as Prometheus does it: the same for the same endpoint after a restart.
 fn endpoint_name(endpoint: &Endpoint) -> String {
     if endpoint.name.is_empty() {
-        let labels: Labels = [("url", without_userinfo(&endpoint.url))].into_iter().collect();
+        // Without user and password, so that a rotated password keeps the name, and with it the queue on disk.
+        let url = endpoint.url.parsed();
+        let labels: Labels = [("host", url.authority().rsplit('@').next().unwrap_or_default()), ("path", url.path())].into_iter().collect();
         return format!("{:06x}", labels.stable_hash() >> 40);
     }
     endpoint.name.clone()
@@ -171,7 +173,7 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
     let queue = &endpoint.queue_config;
     Ok(Config {
         name: name.into(),
-        url: endpoint.url.as_str().into(),
+        url: endpoint.url.as_written().into(),
         user_agent: net::USER_AGENT.into(),
         external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
@@ -242,7 +244,7 @@ impl EndpointInfo {
         let status = running.delivery.status();
         Self {
             name: running.name.clone(),
-            url: without_userinfo(&running.arguments.url),
+            url: running.arguments.url.to_string(),
             error: trouble(running).unwrap_or_default(),
             shards: status.shards,
             pending_samples: status.pending_samples,

@@ -41,7 +41,7 @@ impl Poster {
             ..ClientOptions::default()
         };
         let client = Client::new(&endpoint.http_client, options).map_err(BuildError::new)?;
-        let url = endpoint.url.parse().map_err(|error| BuildError::new(format!("url: {error}")))?;
+        let url = endpoint.url.to_uri().map_err(|error| BuildError::new(format!("url: {error}")))?;
         Ok(Self { client, url, headers: headers(endpoint)? })
     }
 }

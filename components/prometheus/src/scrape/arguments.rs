@@ -99,7 +99,7 @@ pub struct Arguments {
     pub http_client: HttpClientConfig,
     /// Sharing of the targets with the other nodes of the fleet.
     #[syntax(block)]
-    pub clustering: Clustering,
+    pub clustering: Option<Clustering>,
 }
 
 /// Sharing of the targets with the other nodes of the fleet.
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(arguments.scrape_timeout, Duration::from_secs(10));
         assert_eq!((arguments.metrics_path.as_str(), arguments.scheme.as_str()), ("/metrics", "http"));
         assert!(arguments.honor_timestamps && arguments.enable_compression);
-        assert!(!arguments.clustering.enabled);
+        assert!(arguments.clustering.is_none());
     }
 
     #[test]

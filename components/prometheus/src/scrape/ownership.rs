@@ -26,7 +26,7 @@ impl Share {
 
     /// Whether the targets are shared with other nodes: the block wants it and the process is in a fleet.
     pub(super) fn is_shared(&self, arguments: &Arguments) -> bool {
-        arguments.clustering.enabled && self.cluster.is_some()
+        arguments.clustering.as_ref().is_some_and(|clustering| clustering.enabled) && self.cluster.is_some()
     }
 
     /// The claims of a component; `None` outside a fleet.
