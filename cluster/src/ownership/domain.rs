@@ -17,7 +17,7 @@ const QUERY_RETRY_MS: u64 = 1_000;
 /// participant, or one that was late may come back. Over the time that news take.
 const LINGER_MS: u64 = 5_000;
 /// Most keys noted that this node has not discovered. What peers ask beyond is answered and not remembered.
-const MAX_NOTES: usize = 1 << 18;
+const MAX_NOTES: usize = 1 << 17;
 
 /// One domain.
 #[derive(Debug)]

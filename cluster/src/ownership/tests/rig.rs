@@ -195,3 +195,23 @@ pub(super) fn keys_of(owner: &str, names: &[&str], count: usize) -> Vec<u64> {
     let ring = crate::ring::Ring::new(names.iter().copied());
     (1..).filter(|key| ring.owner(*key) == Some(owner)).take(count).collect()
 }
+
+/// A rig in which `b` is to take `key` from `a`, whose driver has stopped it and not answered yet.
+pub(super) fn releasing() -> (Rig, u64) {
+    let mut rig = Rig::new(&["a", "b"]);
+    let key = keys_of("b", &["a", "b"], 1)[0];
+    rig.keys("a", [key]);
+    rig.keys("b", [key]);
+    rig.view("a", &["a"]);
+    rig.pass(10_000);
+    rig.slow.insert("a".into());
+    rig.view("a", &["a", "b"]);
+    rig.view("b", &["a", "b"]);
+    assert_eq!(rig.holder("a", key).phase, Phase::Releasing);
+    (rig, key)
+}
+
+/// A message about the domain from and to the first life.
+pub(super) fn envelope(message: Message) -> Envelope {
+    Envelope { from_incarnation: 1, to_incarnation: 1, domain: Name::from(DOMAIN), message }
+}
