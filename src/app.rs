@@ -89,7 +89,14 @@ impl App {
         let targets = TargetBoard::default();
         let controller = self.controller(address, cluster.clone(), &metrics, &targets)?;
         let phase = Phase::default();
-        let api = Api { controller: controller.clone(), cluster: cluster.clone(), targets, metrics, phase: phase.clone(), data: self.data.clone() };
+        let api = Api {
+            controller: controller.clone(),
+            cluster: cluster.clone(),
+            targets,
+            metrics,
+            phase: phase.clone(),
+            data: self.data.clone(),
+        };
         if let Some(cluster) = &cluster {
             http::answer_peers(&api, cluster);
         }

@@ -142,7 +142,10 @@ async fn what_cannot_be_reached_shows_in_health_and_metrics_while_the_rest_goes_
     let (_, targets) = running.get("/api/v1/targets").await;
     assert!(targets.contains("\"health\":\"down\""), "{targets}");
     let (_, metrics) = running.get("/metrics").await;
-    assert!(metrics.contains("alloy_component_controller_running_components{") && metrics.contains("health_type=\"unhealthy\""), "{metrics}");
+    assert!(
+        metrics.contains("alloy_component_controller_running_components{") && metrics.contains("health_type=\"unhealthy\""),
+        "{metrics}"
+    );
     assert_eq!(running.get("/-/ready").await.0, 200);
 }
 

@@ -24,9 +24,8 @@ fn services() -> Vec<Service> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml")).unwrap();
     let file: Value = serde_saphyr::from_str(&text).unwrap();
     let services = file["services"].as_object().unwrap();
-    let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
-    };
+    let strings =
+        |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect() };
     let service = |(name, service): (&String, &Value)| {
         // Merge keys: what a service does not say comes from what it merges.
         let field = |field: &str| if service[field].is_null() { &service["<<"][field] } else { &service[field] };

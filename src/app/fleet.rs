@@ -73,7 +73,8 @@ fn advertised(flags: &ClusterFlags, listening: SocketAddr) -> Result<SocketAddr>
     match choose(&interfaces, &flags.advertise_interfaces) {
         Some(ip) => Ok(SocketAddr::new(ip, listening.port())),
         None => {
-            let found: Vec<&str> = interfaces.iter().filter(|interface| !interface.is_loopback()).map(|interface| &*interface.name).collect();
+            let found: Vec<&str> =
+                interfaces.iter().filter(|interface| !interface.is_loopback()).map(|interface| &*interface.name).collect();
             bail!(
                 "none of the interfaces {} has an address to advertise (there are: {}); name one with --cluster.advertise-interfaces, or set \
                  --cluster.advertise-address",

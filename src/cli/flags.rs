@@ -12,10 +12,20 @@ use clap::Args;
 #[derive(Args, Clone)]
 pub struct RunFlags {
     /// Address of the one listener: UI, API, /metrics, health, cluster
-    #[arg(long = "server.http.listen-addr", env = "COLLECTOR_SERVER_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:12345", value_name = "HOST:PORT")]
+    #[arg(
+        long = "server.http.listen-addr",
+        env = "COLLECTOR_SERVER_HTTP_LISTEN_ADDR",
+        default_value = "127.0.0.1:12345",
+        value_name = "HOST:PORT"
+    )]
     pub listen_addr: String,
     /// Name under which components reach this collector's own listener without the network
-    #[arg(long = "server.http.memory-addr", env = "COLLECTOR_SERVER_HTTP_MEMORY_ADDR", default_value = "alloy.internal:12345", value_name = "HOST:PORT")]
+    #[arg(
+        long = "server.http.memory-addr",
+        env = "COLLECTOR_SERVER_HTTP_MEMORY_ADDR",
+        default_value = "alloy.internal:12345",
+        value_name = "HOST:PORT"
+    )]
     pub memory_addr: String,
     /// Path below which UI and API are served
     #[arg(long = "server.http.ui-path-prefix", env = "COLLECTOR_SERVER_HTTP_UI_PATH_PREFIX", default_value = "/", value_name = "PATH")]
@@ -52,7 +62,13 @@ pub struct ClusterFlags {
     #[arg(long = "cluster.advertise-address", env = "COLLECTOR_CLUSTER_ADVERTISE_ADDRESS", value_name = "HOST:PORT")]
     pub advertise_address: Option<String>,
     /// Interfaces whose address is advertised, first match; `all` for any
-    #[arg(long = "cluster.advertise-interfaces", env = "COLLECTOR_CLUSTER_ADVERTISE_INTERFACES", value_delimiter = ',', default_value = "eth0,en0", value_name = "NAMES")]
+    #[arg(
+        long = "cluster.advertise-interfaces",
+        env = "COLLECTOR_CLUSTER_ADVERTISE_INTERFACES",
+        value_delimiter = ',',
+        default_value = "eth0,en0",
+        value_name = "NAMES"
+    )]
     pub advertise_interfaces: Vec<String>,
     /// Members to join: HOST[:PORT], also with dns+, dnssrv+ or dnssrvnoa+ before it
     #[arg(long = "cluster.join-addresses", env = "COLLECTOR_CLUSTER_JOIN_ADDRESSES", value_delimiter = ',', value_name = "ADDRESSES")]
@@ -97,7 +113,11 @@ struct ForeignFlags {
     community_components: Option<bool>,
     #[arg(long = "feature.prometheus.direct-fanout.enabled", env = "COLLECTOR_FEATURE_PROMETHEUS_DIRECT_FANOUT_ENABLED", hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     direct_fanout: Option<bool>,
-    #[arg(long = "feature.prometheus.metric-validation-scheme", env = "COLLECTOR_FEATURE_PROMETHEUS_METRIC_VALIDATION_SCHEME", hide = true)]
+    #[arg(
+        long = "feature.prometheus.metric-validation-scheme",
+        env = "COLLECTOR_FEATURE_PROMETHEUS_METRIC_VALIDATION_SCHEME",
+        hide = true
+    )]
     metric_validation_scheme: Option<String>,
     #[arg(long = "config.format", env = "COLLECTOR_CONFIG_FORMAT", hide = true)]
     config_format: Option<String>,
@@ -235,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_flag_without_its_feature_is_refused_by_name() {
-        for flag in ["--cluster.discover-peers=provider=k8s", "--cluster.enable-tls", "--server.http.enable-graphql", "--config.format=static"] {
+        for flag in
+            ["--cluster.discover-peers=provider=k8s", "--cluster.enable-tls", "--server.http.enable-graphql", "--config.format=static"]
+        {
             let error = parse(&[flag]).check().unwrap_err().to_string();
             assert!(error.contains("not supported yet") && error.contains(flag.split('=').next().unwrap()), "{error}");
         }

@@ -25,7 +25,9 @@ impl Fmt {
         let file = self.file.as_ref().filter(|file| file.as_os_str() != "-");
         let (name, source) = match file {
             Some(file) if file.is_dir() => bail!("{} is a folder; fmt takes one file", file.display()),
-            Some(file) => (file.display().to_string(), std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?),
+            Some(file) => {
+                (file.display().to_string(), std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?)
+            }
             None if self.write => bail!("-w needs a file to write to; standard input has none"),
             None => ("<stdin>".to_owned(), stdin()?),
         };

@@ -24,7 +24,8 @@ impl Metrics {
     pub fn new(version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let labels = &["branch", "goversion", "revision", "version", "goos", "goarch", "tags"];
-        let build = GaugeVec::new(Opts::new("alloy_build_info", "A metric with a constant '1' value labeled by version and platform."), labels)?;
+        let build =
+            GaugeVec::new(Opts::new("alloy_build_info", "A metric with a constant '1' value labeled by version and platform."), labels)?;
         build.with_label_values(&["", "", "", version, std::env::consts::OS, goarch(), "collector"]).set(1.0);
         registry.register(Box::new(build))?;
         registry.register(Box::new(process::Process::new()?))?;

@@ -102,7 +102,8 @@ async fn reload(State(api): State<Api>) -> Response {
 }
 
 async fn unknown() -> Response {
-    (StatusCode::NOT_FOUND, "Nothing is here. Try /metrics, /-/ready, /-/healthy, /api/v0/web/components, /api/v1/targets.\n").into_response()
+    (StatusCode::NOT_FOUND, "Nothing is here. Try /metrics, /-/ready, /-/healthy, /api/v0/web/components, /api/v1/targets.\n")
+        .into_response()
 }
 
 /// Runs `work` on the data runtime, so that it can't make the control runtime late; `None` if it panicked.

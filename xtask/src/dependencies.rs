@@ -10,8 +10,20 @@ use crate::run;
 
 /// Licences that may be linked into an Apache-2.0 program without further duties than naming them.
 const LICENCES: &[&str] = &[
-    "MIT", "MIT-0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "BSL-1.0",
-    "CC0-1.0", "Unlicense", "0BSD", "CDLA-Permissive-2.0",
+    "MIT",
+    "MIT-0",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "BSL-1.0",
+    "CC0-1.0",
+    "Unlicense",
+    "0BSD",
+    "CDLA-Permissive-2.0",
 ];
 
 /// Crates that must not come in, with the reason.
@@ -24,7 +36,8 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Crates that must come in one version only: two copies would not understand each other.
-const SINGLE: &[&str] = &["hyper", "h2", "http", "http-body", "tokio", "rustls", "prost", "bytes", "tracing", "prometheus", "regex", "ring"];
+const SINGLE: &[&str] =
+    &["hyper", "h2", "http", "http-body", "tokio", "rustls", "prost", "bytes", "tracing", "prometheus", "regex", "ring"];
 
 /// Checks every package of the lock file.
 ///

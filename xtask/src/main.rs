@@ -3,6 +3,8 @@
 mod arrows;
 mod debian;
 mod dependencies;
+#[cfg(feature = "proto")]
+mod proto;
 mod reference;
 mod run;
 mod style;
@@ -17,6 +19,7 @@ cargo xtask COMMAND
   debian [PKG]  only bring the packages: prometheus and prometheus-node-exporter, or those named
   check         the checks that no compiler makes: arrows between crates, dependencies, style of files, generated reference
   reference     write docs/reference from the components' schemas
+  proto         write the Rust types of proto/*.proto
 ";
 
 fn main() -> Result<()> {
@@ -28,6 +31,10 @@ fn main() -> Result<()> {
         "debian" => debian::fetch(&rest.iter().map(String::as_str).collect::<Vec<_>>()).map(|_| ()),
         "check" => arrows::check().and_then(|()| dependencies::check()).and_then(|()| style::check()).and_then(|()| reference::check()),
         "reference" => reference::write(),
+        #[cfg(feature = "proto")]
+        "proto" => proto::write(),
+        #[cfg(not(feature = "proto"))]
+        "proto" => run::succeed(run::cargo().args(["run", "--quiet", "--package", "xtask", "--features", "proto", "--", "proto"])),
         "" | "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -42,9 +42,12 @@ impl Findings {
     }
 }
 
+/// The first error, or the first warning if there are only those, and how many more there are.
 impl std::fmt::Display for Findings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.diagnostics.fmt(f)
+        let (mut all, warnings) = self.diagnostics.clone().split();
+        all.extend(warnings);
+        all.fmt(f)
     }
 }
 

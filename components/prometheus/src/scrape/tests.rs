@@ -23,7 +23,9 @@ impl ConsumeMetrics for Collected {
 impl Collected {
     fn value(&self, name: &str) -> Option<f64> {
         let batches = self.0.lock();
-        let samples = batches.iter().flat_map(|batch| batch.iter().map(|(series, _, value)| (series.metric_name().to_owned(), value)).collect::<Vec<_>>());
+        let samples = batches
+            .iter()
+            .flat_map(|batch| batch.iter().map(|(series, _, value)| (series.metric_name().to_owned(), value)).collect::<Vec<_>>());
         samples.filter(|(metric, _)| metric == name).map(|(_, value)| value).last()
     }
 }
@@ -51,7 +53,8 @@ async fn target(body: &'static str) -> String {
 fn arguments(address: &str, to: &MetricsReceiver) -> Arguments {
     let target = Target([("__address__", address)].into_iter().collect());
     let scope = Scope::new().with("to", to.to_value()).with("target", target.to_value());
-    let source = "targets = [target]\nforward_to = [to]\nscrape_interval = \"100ms\"\nscrape_timeout = \"100ms\"\nclustering {\nenabled = true\n}";
+    let source =
+        "targets = [target]\nforward_to = [to]\nscrape_interval = \"100ms\"\nscrape_timeout = \"100ms\"\nclustering {\nenabled = true\n}";
     syntax::decode_str(source, &scope).unwrap()
 }
 
