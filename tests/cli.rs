@@ -1,4 +1,5 @@
 //! The command line as a stranger meets it: broken files, wrong flags, reloads, signals, secrets.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests fail by panicking
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! docker-compose.yml without an engine: the file's own commands and configurations, started as processes. Host names become addresses on
 //! loopback and paths in containers become files here; nothing else is changed.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests fail by panicking
 
 mod support;
 

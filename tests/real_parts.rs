@@ -1,5 +1,6 @@
 //! A fleet of real processes scrapes Debian's node_exporter into Debian's Prometheus while it changes: a polite end costs nothing, a
 //! join costs nothing, a crash costs the slots that fit into its detection.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests fail by panicking
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What end-to-end tests share: Debian's programs, free ports, and a real Prometheus as receiver.
-#![allow(dead_code)] // each test uses a part
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests: each uses a part, and fails by panicking
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

@@ -212,7 +212,10 @@ impl ConsumeMetrics for Shared {
         let endpoints = self.0.endpoints.load();
         let Some((last, others)) = endpoints.split_last() else { return Ok(()) };
         // A queue counts what it refuses; the source hears of it if nobody took the batch.
-        let taken = others.iter().fold(Err(Refused::Full), |taken, endpoint| endpoint.consume(batch.clone()).or(taken));
+        let mut taken = Err(Refused::Full);
+        for endpoint in others {
+            taken = endpoint.consume(batch.clone()).or(taken);
+        }
         last.consume(batch).or(taken)
     }
 

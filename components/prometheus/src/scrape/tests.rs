@@ -26,7 +26,7 @@ impl Collected {
         let samples = batches
             .iter()
             .flat_map(|batch| batch.iter().map(|(series, _, value)| (series.metric_name().to_owned(), value)).collect::<Vec<_>>());
-        samples.filter(|(metric, _)| metric == name).map(|(_, value)| value).last()
+        samples.filter(|(metric, _)| metric == name).map(|(_, value)| value).next_back()
     }
 }
 
