@@ -12,6 +12,9 @@ use crate::visitor::{Comments, Visitor};
 /// The default bound of a line: two thousand times the usual one, and still little next to a body.
 pub const DEFAULT_MAX_LINE: usize = 1 << 20;
 
+/// Lines of usual bodies are far shorter, so more memory than this is not kept for the next body.
+const MAX_KEPT_CARRY: usize = 16 << 10;
+
 /// A push parser for one body at a time.
 ///
 /// ```
@@ -46,6 +49,8 @@ pub struct Parser {
     kind: MetricType,
     /// A TYPE line has been seen since this was reset.
     typed: bool,
+    /// The last line was a comment: what follows is not the beginning of a run of them.
+    in_comments: bool,
     spans: Spans,
     max_line: usize,
     /// The body said that it is over; what follows is ignored.
@@ -68,18 +73,23 @@ impl Parser {
             line: 0,
             kind: MetricType::Unknown,
             typed: false,
+            in_comments: false,
             spans: Spans::default(),
             max_line: max_line.min(u32::MAX as usize / 2),
             ended: false,
         }
     }
 
-    /// Makes the parser ready for another body. Keeps its memory.
+    /// Makes the parser ready for another body. Keeps its memory, unless that was for an unusually long line.
     pub fn reset(&mut self) {
         self.carry.clear();
+        if self.carry.capacity() > MAX_KEPT_CARRY {
+            self.carry = Vec::new();
+        }
         self.retry_at = 0;
         self.line = 0;
         self.kind = MetricType::Unknown;
+        self.in_comments = false;
         self.ended = false;
     }
 
@@ -163,7 +173,8 @@ impl Parser {
         let mut at = 0;
         while at < text.len() && !self.ended {
             let rest = &text[at..];
-            let used = if rest[0] == b'#' {
+            let comment = rest[0] == b'#';
+            let used = if comment {
                 self.comments(rest, visitor)?
             } else if let Some(used) = self.expected_line(rest, visitor)? {
                 self.line += 1;
@@ -174,6 +185,7 @@ impl Parser {
             if used == 0 {
                 return Ok(at);
             }
+            self.in_comments = comment;
             at += used;
         }
         Ok(text.len())
@@ -193,7 +205,7 @@ impl Parser {
             let Some(used) = self.any_line(&text[len..], visitor)? else { return Ok(len) };
             len += used;
         }
-        if len < text.len() && !self.ended {
+        if len < text.len() && !self.ended && !self.in_comments {
             let kind = self.typed.then_some(self.kind);
             visitor.learn_comments(&text[..len], Comments { len, lines: self.line - first_line, kind });
         }

@@ -13,8 +13,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use gzip::Gunzip;
 pub use gzip::GzipError;
+pub(crate) use gzip::{Gunzip, OUTPUT};
 pub(crate) use request::{RequestParts, shared_headers};
 pub use transport::{Send, Transport, TransportError};
 
@@ -138,7 +138,7 @@ pub(crate) async fn scrape(
     };
     let mut workbench = pool.take();
     let Workbench { scratch, gunzip } = &mut *workbench;
-    let mut reader = Reader { session: series.begin(timestamp, scratch), limit: terms.limit, decoded: 0 };
+    let mut reader = Reader { session: series.begin(timestamp, scratch), pool, limit: terms.limit, decoded: 0 };
     let read = match timeout_at(deadline, reader.read(response, gunzip, terms.fallback)).await {
         Ok(read) => read,
         Err(_) => Err(timed_out()),
@@ -151,6 +151,7 @@ pub(crate) async fn scrape(
 /// Reads one answer into a session.
 struct Reader<'a> {
     session: Session<'a>,
+    pool: &'a Pool,
     limit: BodyLimit,
     decoded: u64,
 }
@@ -229,13 +230,15 @@ impl Reader<'_> {
             if on_wire > self.limit.bytes.saturating_add(WIRE_SLACK) {
                 return Err(self.too_large());
             }
+            let mut output = self.pool.take_output();
             for piece in data.chunks(PIECE) {
-                gunzip.feed(piece, |bytes| self.take(bytes, &format))?;
+                gunzip.feed(piece, &mut output, |bytes| self.take(bytes, &format))?;
                 if self.decoded - turn > TURN {
                     turn = self.decoded;
                     tokio::task::yield_now().await;
                 }
             }
+            self.pool.give_back_output(output);
         }
         Ok(gunzip.finish()?)
     }

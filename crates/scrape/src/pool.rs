@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use crate::fetch::Gunzip;
+use crate::fetch::{Gunzip, OUTPUT};
 use crate::series::Scratch;
 
 /// What reading one body needs. Taken when the head of an answer has come.
@@ -17,17 +17,30 @@ pub(crate) struct Workbench {
 pub(crate) struct Pool {
     #[allow(clippy::vec_box)] // boxed where they are used: scrapes in flight keep a pointer instead of the whole
     idle: Mutex<Vec<Box<Workbench>>>,
+    /// Output buffers of inflaters. A scrape has one only while it decompresses, not while it waits for more.
+    outputs: Mutex<Vec<Box<[u8]>>>,
     max_idle: usize,
 }
 
 impl Pool {
     /// A pool that keeps at most `max_idle` workbenches (each up to about 2 MiB) while nobody uses them.
     pub(crate) fn new(max_idle: usize) -> Self {
-        Self { idle: Mutex::default(), max_idle }
+        Self { idle: Mutex::default(), outputs: Mutex::default(), max_idle }
     }
 
     pub(crate) fn take(&self) -> Box<Workbench> {
         self.idle.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn take_output(&self) -> Box<[u8]> {
+        self.outputs.lock().pop().unwrap_or_else(|| vec![0; OUTPUT].into_boxed_slice())
+    }
+
+    pub(crate) fn give_back_output(&self, output: Box<[u8]>) {
+        let mut outputs = self.outputs.lock();
+        if outputs.len() < self.max_idle {
+            outputs.push(output);
+        }
     }
 
     pub(crate) fn give_back(&self, workbench: Box<Workbench>) {
@@ -50,5 +63,8 @@ mod tests {
         assert_eq!(pool.idle.lock().len(), 2);
         pool.take();
         assert_eq!(pool.idle.lock().len(), 1);
+        let outputs = [pool.take_output(), pool.take_output(), pool.take_output()];
+        outputs.into_iter().for_each(|output| pool.give_back_output(output));
+        assert_eq!(pool.outputs.lock().len(), 2);
     }
 }

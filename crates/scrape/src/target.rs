@@ -166,6 +166,13 @@ impl Target {
     pub fn interval_ms(&self) -> u64 {
         u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// Whether the other one is this one in everything but its status.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let Self { key, labels, discovered, url, interval, timeout, status: _ } = self;
+        (key, interval, timeout) == (&other.key, &other.interval, &other.timeout)
+            && (labels, discovered, url) == (&other.labels, &other.discovered, &other.url)
+    }
 }
 
 fn times(discovered: &Labels, config: &Config) -> Result<(Duration, Duration), TargetError> {

@@ -257,6 +257,19 @@ fn a_visitor_with_a_memory_hears_the_same_samples() {
 }
 
 #[test]
+fn only_whole_runs_of_comments_are_learnt() {
+    let body = b"# HELP a b\n# TYPE a gauge\na 1\n# x\n# y\nb 2\n";
+    for cut in 0..body.len() {
+        let mut record = Record { memory: true, ..Record::default() };
+        let mut parser = Parser::default();
+        parser.feed(&body[..cut], &mut record).unwrap();
+        parser.feed(&body[cut..], &mut record).unwrap();
+        let runs = ["# HELP a b\n# TYPE a gauge\n", "# x\n# y\n"];
+        assert!(record.comments.keys().all(|run| runs.iter().any(|whole| whole.as_bytes() == run)), "cut at {cut}");
+    }
+}
+
+#[test]
 fn comments_that_are_skipped_still_set_the_type() {
     let mut record = Record { memory: true, ..Record::default() };
     let mut parser = Parser::default();

@@ -119,7 +119,8 @@ impl Active {
             return;
         }
         let same_labels = self.target.labels == target.labels;
-        if same_labels && self.job.config.keeps_series(&job.config) {
+        let same_job = Arc::ptr_eq(&self.job, job);
+        if same_labels && (same_job || self.job.config.keeps_series(&job.config)) {
             self.series.set_rules(job.rules.clone());
         } else {
             let mut chunks = self.series.live().chunks().to_vec();

@@ -46,11 +46,16 @@ pub(super) fn build(discovered: &[Labels], config: &Config, before: &[Arc<Target
             synced.duplicates += 1;
             continue;
         }
-        if let Ok(known) = before.binary_search_by_key(&target.key, |known| known.key) {
-            target.status = before[known].status.clone();
-        }
         synced.keys.push((target.key, target.interval_ms()));
-        targets.push(Arc::new(target));
+        let known = before.binary_search_by_key(&target.key, |known| known.key).map(|at| &before[at]);
+        targets.push(match known {
+            Ok(known) if known.is_same(&target) => known.clone(),
+            Ok(known) => {
+                target.status = known.status.clone();
+                Arc::new(target)
+            }
+            Err(_) => Arc::new(target),
+        });
     }
     TargetSet { targets: targets.into(), dropped, synced }
 }
@@ -94,5 +99,7 @@ mod tests {
             build(&[labels(&[("__address__", "a"), ("__meta_new", "x")]), labels(&[("__address__", "b")])], &config(), &before).targets;
         let samples: usize = after.iter().map(|target| target.status().samples).sum();
         assert_eq!(samples, 7);
+        let again = build(&[labels(&[("__address__", "b")])], &config(), &after).targets;
+        assert!(after.iter().any(|target| Arc::ptr_eq(target, &again[0])), "and one that is the same is the same");
     }
 }
