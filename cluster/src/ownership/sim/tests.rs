@@ -61,7 +61,7 @@ fn every_key_is_scraped_once_per_slot_whatever_happens_to_the_fleet() {
 }
 
 /// Runs in which a deliberate fault must show.
-const MUTANT_RUNS: u64 = 400;
+const MUTANT_RUNS: u64 = 1_500;
 
 /// Each deliberate fault, and a class of runs that is to notice it.
 const MUTANTS: [(Mutant, Class); 10] = [
