@@ -1,3 +1,5 @@
+//! The parser as a whole: verdicts, splitting, chunking, memory.
+
 use std::collections::HashMap;
 
 use model::stale::NORMAL_NAN_BITS;

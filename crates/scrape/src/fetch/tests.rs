@@ -1,3 +1,5 @@
+//! One scrape over real HTTP on loopback: answers good and bad, limits, deadlines.
+
 use std::io::Write;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The series of a target through many scrapes, without I/O. What the tests share is here.
+
 mod changes;
 mod failures;
 mod random;
