@@ -14,7 +14,7 @@ use prometheus::{
 use crate::{
     membership::State,
     ownership::{Counters, LATENCY_BOUNDS_MS},
-    transport::{Reason, frame::Kind, wire::PROTOCOL_VERSION},
+    transport::{Reason, Step, frame::Kind, wire::PROTOCOL_VERSION},
 };
 
 /// All metrics of one node's cluster.
@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) minimum_size: IntGauge,
     // Own ones.
     rejected: IntCounterVec,
+    join_failures: IntCounterVec,
     /// Gossip that came faster than it was read.
     pub(crate) gossip_dropped: IntCounter,
     /// Members that were declared gone without a goodbye.
@@ -110,6 +111,7 @@ impl Metrics {
             ready: new.gauge("cluster_ready_for_traffic", "1 once the fleet has reached its wanted size")?,
             minimum_size: new.gauge("cluster_minimum_size", "The size that a new fleet waits for before it works")?,
             rejected: new.counters("collector_cluster_rejected_peers_total", "Streams refused by the failed check", "reason")?,
+            join_failures: new.counters("collector_cluster_join_failures_total", "Attempts to reach a peer by the failed step", "step")?,
             gossip_dropped: new
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
@@ -159,6 +161,11 @@ impl Metrics {
 
     pub(crate) fn rejected(&self, reason: Reason) -> IntCounter {
         self.rejected.with_label_values(&[reason.as_str()])
+    }
+
+    /// A peer or a join address could not be reached.
+    pub(crate) fn join_failed(&self, step: Step) {
+        self.join_failures.with_label_values(&[step.as_str()]).inc();
     }
 
     /// News about a member; the events' names are Alloy's.

@@ -29,8 +29,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// The address is in use or not ours; names the flag.
 pub fn bind(address: &str) -> Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)
-        .with_context(|| format!("can't listen on {address}; choose another address with --server.http.listen-addr"))?;
+    // Go's spelling for all interfaces, which Alloy's users have in their files.
+    let given = address;
+    let address = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    let listener = std::net::TcpListener::bind(&address)
+        .with_context(|| format!("can't listen on {given}; give another HOST:PORT with --server.http.listen-addr"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

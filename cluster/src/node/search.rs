@@ -50,7 +50,10 @@ impl Driver {
                 if self.join.is_news(index, &addrs) {
                     self.narrate(JoinEvent::Resolved { address: address.clone(), addrs: addrs.clone() });
                 }
-                self.state.failures.remove(&address);
+                // An address may name the peer itself, whose own failure stays known until it changes.
+                if self.state.failures.get(&address).is_some_and(|(step, _)| *step == Step::Dns) {
+                    self.state.failures.remove(&address);
+                }
                 Resolved::Addrs(addrs)
             }
             Err(error) => {
@@ -306,6 +309,7 @@ impl Driver {
     fn narrate_problem(&mut self, peer: &str, step: Step, cause: String, remedy: &str) {
         /// Peers and join addresses whose last failure is remembered.
         const MAX_REMEMBERED: usize = 1024;
+        self.local.metrics.join_failed(step);
         let failure = (step, cause);
         if self.state.failures.get(peer) == Some(&failure) {
             return;
