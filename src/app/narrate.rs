@@ -36,6 +36,7 @@ fn sentence(event: &JoinEvent) -> String {
         }
         JoinEvent::Reached { addr, name } => format!("reached {name} at {addr}"),
         JoinEvent::Failed { peer, step, cause, remedy } => format!("{peer} failed at step {}: {cause}; {remedy}", step.as_str()),
+        JoinEvent::Waiting { unaccounted } if unaccounted.is_empty() => "waiting for the others to form a fleet".to_owned(),
         JoinEvent::Waiting { unaccounted } => format!("waiting: nobody was reached at {}; trying again", unaccounted.join(", ")),
         JoinEvent::Ring { nodes, same_config, new_fleet } => {
             let fleet = if *new_fleet { "a new fleet" } else { "the fleet" };

@@ -1,3 +1,5 @@
+//! Tests of join addresses: what the code beside it promises, case by case.
+
 use std::collections::HashMap;
 
 use super::*;

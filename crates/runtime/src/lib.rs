@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod alloy;
 mod catalog;
 mod controller;
 mod drain;

@@ -1,3 +1,5 @@
+//! Tests of members: what the code beside it promises, case by case.
+
 use std::net::SocketAddr;
 
 use super::*;

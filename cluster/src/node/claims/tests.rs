@@ -1,3 +1,5 @@
+//! Tests of claims: what the code beside it promises, case by case.
+
 use std::time::Duration;
 
 use prometheus::IntCounter;

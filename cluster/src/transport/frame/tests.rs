@@ -1,3 +1,5 @@
+//! Tests of frames: what the code beside it promises, case by case.
+
 use futures_util::stream;
 
 use super::*;

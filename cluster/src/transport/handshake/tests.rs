@@ -1,3 +1,5 @@
+//! Tests of the handshake: what the code beside it promises, case by case.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

@@ -7,6 +7,7 @@ use syntax::ast::{Block, Body, Stmt};
 use syntax::{Diagnostic, Diagnostics, stdlib};
 
 use super::{Declared, IdKind, Ids, Kind, PlannedNode, Rules};
+use crate::alloy;
 use crate::nearest::did_you_mean;
 use crate::setting::{self, Setting};
 
@@ -105,6 +106,10 @@ impl Sorting<'_> {
 
     fn component(&mut self, name: &str, block: &Block) -> Sorted {
         let Some(registration) = self.rules.catalog.get(name) else {
+            if alloy::has(name) {
+                self.error(block, format!("component {name:?} is not supported yet"), None);
+                return Sorted::Unusable;
+            }
             let known = self.rules.catalog.names().chain(setting::names());
             let help = did_you_mean(known.map(|known| (name, known)));
             self.error(block, format!("cannot find the definition of component name {name:?}"), help);
