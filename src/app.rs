@@ -114,7 +114,11 @@ impl App {
             }
         };
         phase.leaving();
-        self.end(&controller, cluster.as_ref()).await;
+        tokio::select! {
+            () = self.end(&controller, cluster.as_ref()) => {}
+            // What was not sent is on disk, but for the last half second.
+            () = second_exit(&mut signals) => tracing::warn!("told to exit a second time: stopping at once"),
+        }
         stop.send_replace(true);
         serving.await.context("the listener ended early")??;
         Ok(code)
@@ -220,6 +224,11 @@ impl App {
         let _ = late.set(controller.clone()); // only set here
         Ok(controller)
     }
+}
+
+/// The next SIGINT or SIGTERM.
+async fn second_exit(signals: &mut Signals) {
+    while signals.next().await != Wish::Exit {}
 }
 
 /// Where the own listener is reached from inside, whatever address it is bound to.
