@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildError, Component, Context, Event, Fanout, MetricsReceiver, RelabelRules, RuleBlock, RunError, Setup};
-use model::relabel::Rules;
+use model::relabel::{NameScheme, Rules};
 use model::transform::LayoutMapper;
 use model::{Batch, ConsumeMetrics, Refused};
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge};
@@ -39,7 +40,12 @@ impl Arguments {
         if self.max_cache_size == 0 {
             return Err("max_cache_size must be greater than 0".to_owned());
         }
-        RuleBlock::compile(&self.rule).map(drop)
+        self.rules().map(drop)
+    }
+
+    /// Alloy lets this component write names of the legacy scheme only.
+    fn rules(&self) -> Result<Rules, String> {
+        RuleBlock::compile_for(&self.rule, NameScheme::Legacy)
     }
 
     fn cache(&self) -> LayoutMapper {
@@ -84,7 +90,7 @@ impl Component for Relabel {
     type Exports = Exports;
 
     fn build(arguments: Arguments, setup: &Setup) -> Result<(Self, Exports), BuildError> {
-        let rules = Arc::new(RuleBlock::compile(&arguments.rule).map_err(BuildError::new)?);
+        let rules = Arc::new(arguments.rules().map_err(BuildError::new)?);
         let next = Fanout::new(arguments.forward_to.clone(), setup.registry()).map_err(BuildError::new)?;
         let counter = |name: &str, help: &str| IntCounter::new(name, help).map_err(BuildError::new);
         let stage = Arc::new(Stage {
@@ -121,7 +127,7 @@ impl Component for Relabel {
 
 impl Relabel {
     fn update(&self, arguments: &Arguments) -> Result<Exports, String> {
-        let rules = Arc::new(RuleBlock::compile(&arguments.rule)?);
+        let rules = Arc::new(arguments.rules()?);
         let next = self.stage.step.load().next.with_receivers(arguments.forward_to.clone());
         self.stage.step.store(Arc::new(Step { rules: rules.clone(), cache: arguments.cache(), next }));
         Ok(Exports { receiver: self.receiver.clone(), rules: RelabelRules(rules) })
@@ -156,6 +162,8 @@ struct CacheMetrics {
     stage: Arc<Stage>,
     counters: [IntCounter; 3],
     size: IntGauge,
+    /// What was read last: new rules bring a new cache that counts from zero, while counters never go back.
+    last: Mutex<[u64; 3]>,
 }
 
 impl CacheMetrics {
@@ -165,7 +173,8 @@ impl CacheMetrics {
             IntCounter::new("alloy_prometheus_relabel_cache_misses", "Total number of cache misses")?,
             IntCounter::new("alloy_prometheus_relabel_cache_deletes", "Total number of cache deletes")?,
         ];
-        Ok(Self { stage, counters, size: IntGauge::new("alloy_prometheus_relabel_cache_size", "Total size of relabel cache")? })
+        let size = IntGauge::new("alloy_prometheus_relabel_cache_size", "Total size of relabel cache")?;
+        Ok(Self { stage, counters, size, last: Mutex::default() })
     }
 }
 
@@ -176,10 +185,13 @@ impl Collector for CacheMetrics {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let stats = self.stage.step.load().cache.stats();
-        // New rules bring a new cache that counts from zero; counters never go back.
-        for (counter, now) in self.counters.iter().zip([stats.hits, stats.misses, stats.deletes]) {
-            counter.inc_by(now.saturating_sub(counter.get()));
+        let now = [stats.hits, stats.misses, stats.deletes];
+        let mut last = self.last.lock();
+        for ((counter, now), last) in self.counters.iter().zip(now).zip(*last) {
+            counter.inc_by(if now < last { now } else { now - last });
         }
+        *last = now;
+        drop(last);
         self.size.set(stats.size as i64);
         self.counters.iter().flat_map(Collector::collect).chain(self.size.collect()).collect()
     }
@@ -190,7 +202,6 @@ mod tests {
     use super::*;
     use component::Services;
     use model::LayoutBuilder;
-    use parking_lot::Mutex;
     use syntax::{Scope, ToValue};
 
     #[derive(Clone, Default)]

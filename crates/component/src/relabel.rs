@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use model::relabel::{Action, Config, DEFAULT_REGEX, DEFAULT_REPLACEMENT, DEFAULT_SEPARATOR, Rules};
+use model::relabel::{Action, Config, DEFAULT_REGEX, DEFAULT_REPLACEMENT, DEFAULT_SEPARATOR, NameScheme, Rules};
 use syntax::{Block, Capsule, FromValue, ToValue, Value, ValueError};
 
 /// The name of the capsule in messages.
@@ -54,8 +54,16 @@ impl RuleBlock {
     /// # Errors
     /// The first that is wrong, with its number.
     pub fn compile(blocks: &[Self]) -> Result<Rules, String> {
+        Self::compile_for(blocks, NameScheme::default())
+    }
+
+    /// Compiles several rules of which `replace` does nothing where the target's name would not fit `names`.
+    ///
+    /// # Errors
+    /// The first that is wrong, with its number.
+    pub fn compile_for(blocks: &[Self], names: NameScheme) -> Result<Rules, String> {
         let configs: Vec<Config> = blocks.iter().map(Self::config).collect::<Result<_, _>>()?;
-        Rules::new(configs).map_err(|error| error.to_string())
+        Rules::with_names(configs, names).map_err(|error| error.to_string())
     }
 }
 
