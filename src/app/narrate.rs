@@ -9,7 +9,7 @@ use prometheus_components::TargetBoard;
 /// After admission, keys arrive within a few rounds of gossip; then it is told how many.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Tells until the node has been admitted and has its share; later failures to stay in the fleet are told too.
+/// Tells until the node has been admitted and has its share. What happens later is in the log.
 pub async fn tell(cluster: Cluster, targets: TargetBoard) {
     let mut events = cluster.join_events();
     loop {
@@ -20,6 +20,7 @@ pub async fn tell(cluster: Cluster, targets: TargetBoard) {
                     tokio::time::sleep(SETTLED).await;
                     let (owned, known) = targets.counts();
                     eprintln!("join: owns {owned} of {known} targets");
+                    return;
                 }
             }
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}

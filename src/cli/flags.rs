@@ -11,7 +11,7 @@ use clap::Args;
 /// Flags of a running collector.
 #[derive(Args, Clone)]
 pub struct RunFlags {
-    /// Address of the one listener: UI, API, /metrics, health, cluster
+    /// Address of the one listener: API, /metrics, health, cluster
     #[arg(
         long = "server.http.listen-addr",
         env = "COLLECTOR_SERVER_HTTP_LISTEN_ADDR",
@@ -27,7 +27,7 @@ pub struct RunFlags {
         value_name = "HOST:PORT"
     )]
     pub memory_addr: String,
-    /// Path below which UI and API are served
+    /// Path below which the API is served
     #[arg(long = "server.http.ui-path-prefix", env = "COLLECTOR_SERVER_HTTP_UI_PATH_PREFIX", default_value = "/", value_name = "PATH")]
     pub ui_path_prefix: String,
     /// Folder for what must outlive a restart

@@ -77,7 +77,11 @@ pub fn routes(api: Api, prefix: &str) -> Router {
 async fn ready(State(api): State<Api>) -> Response {
     match api.phase.0.load(Ordering::Relaxed) {
         Phase::READY if api.cluster.as_ref().is_none_or(crate::app::fleet::is_admitting) => "Collector is ready.\n".into_response(),
-        Phase::READY => (StatusCode::SERVICE_UNAVAILABLE, "Collector is not ready: it has not joined its fleet yet.\n").into_response(),
+        Phase::READY => {
+            let trouble = api.cluster.as_ref().and_then(cluster::Cluster::trouble);
+            let why = trouble.map_or_else(|| "it has not joined its fleet yet".to_owned(), |trouble| (*trouble).clone());
+            (StatusCode::SERVICE_UNAVAILABLE, format!("Collector is not ready: {why}.\n")).into_response()
+        }
         Phase::LEAVING => (StatusCode::SERVICE_UNAVAILABLE, "Collector is not ready: it is leaving.\n").into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "Collector is not ready: the configuration is not loaded yet.\n").into_response(),
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use prost::Message;
 use tokio::{
@@ -104,6 +104,8 @@ pub(crate) struct Driver {
     pub(super) gossip: Option<Gossip>,
     pub(super) narration: broadcast::Sender<JoinEvent>,
     pub(super) peers: Arc<ArcSwap<Vec<Peer>>>,
+    /// What keeps this node from its fleet at present.
+    pub(super) trouble: Arc<ArcSwapOption<String>>,
     pub(super) closing: watch::Sender<bool>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) clock: super::Clock,

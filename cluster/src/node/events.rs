@@ -62,3 +62,35 @@ pub enum JoinEvent {
         cause: String,
     },
 }
+
+impl JoinEvent {
+    /// What keeps the node from its fleet, if this event says so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Failed { peer, step, cause, remedy } => Some(format!("{peer} failed at step {}: {cause}; {remedy}", step.as_str())),
+            Self::BelowSize { participants, wanted } => Some(format!("the fleet has {participants} of {wanted} nodes that it waits for")),
+            Self::Superseded { cause } => Some(format!("it lost its place in the fleet: {cause}")),
+            _ => None,
+        }
+    }
+
+    /// Whether earlier trouble is over with this event.
+    pub(crate) fn is_progress(&self) -> bool {
+        matches!(self, Self::Reached { .. } | Self::Ring { .. } | Self::Admitting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_trouble_until_there_is_progress() {
+        let failed = JoinEvent::Failed { peer: "a:1".into(), step: Step::Name, cause: "another name".into(), remedy: "rename".into() };
+        assert_eq!(failed.trouble().as_deref(), Some("a:1 failed at step name: another name; rename"));
+        assert!(!failed.is_progress());
+        let resolved = JoinEvent::Resolved { address: "a:1".into(), addrs: Vec::new() };
+        assert!(resolved.trouble().is_none() && !resolved.is_progress(), "the trouble stays");
+        assert!(JoinEvent::Admitting.is_progress());
+    }
+}

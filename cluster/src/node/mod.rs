@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -112,6 +112,7 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     inbound: Inbound,
     peers: Arc<ArcSwap<Vec<Peer>>>,
+    trouble: Arc<ArcSwapOption<String>>,
     directory: Directory,
     pending: Pending,
     handlers: Handlers,
@@ -202,6 +203,7 @@ impl Cluster {
             pulses: Pulses::default(),
             metrics: metrics.clone(),
         };
+        let trouble = Arc::new(ArcSwapOption::empty());
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -232,6 +234,7 @@ impl Cluster {
             connector,
             narration: narration.clone(),
             peers: Arc::clone(&peers),
+            trouble: Arc::clone(&trouble),
             closing,
             reports: reports_in,
             clock: clock.clone(),
@@ -244,6 +247,7 @@ impl Cluster {
             commands: commands_in,
             inbound: Inbound::new(local, events_in, gossip_in, handlers.clone(), closed),
             peers,
+            trouble,
             directory,
             pending,
             handlers,
@@ -301,6 +305,13 @@ impl Cluster {
         let (sender, answer) = oneshot::channel();
         self.command(Command::Holders(sender));
         answer.await.unwrap_or_default()
+    }
+
+    /// What keeps this node from its fleet at present: the last failure of joining, or that the fleet is too small. `None` while
+    /// nothing does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<String>> {
+        self.shared.trouble.load_full()
     }
 
     /// The fleet's name; part of every key's phase.

@@ -298,6 +298,11 @@ impl Driver {
 
     pub(super) fn narrate(&self, event: JoinEvent) {
         tracing::debug!(?event, "joining");
+        match event.trouble() {
+            Some(trouble) => self.trouble.store(Some(trouble.into())),
+            None if event.is_progress() => self.trouble.store(None),
+            None => {}
+        }
         // Nobody needs to listen.
         drop(self.narration.send(event));
     }

@@ -82,6 +82,9 @@ impl Component for RemoteWrite {
             }
         }
         self.receiver.clear();
+        for waiting in self.endpoints.iter().filter_map(trouble) {
+            tracing::info!(component_id = context.setup().id(), within = ?EXIT_DEADLINE, "{waiting}; trying to deliver what is queued before stopping");
+        }
         join_all(self.endpoints.into_iter().map(|endpoint| endpoint.delivery.shutdown(EXIT_DEADLINE))).await;
         Ok(())
     }

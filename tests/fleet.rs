@@ -1,0 +1,102 @@
+//! A fleet of real processes and who does not belong to it: other names, other keys, members that stand still.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests fail by panicking
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use loadtest::fleet::{Fleet, FleetOptions, metric_sum};
+use loadtest::process::Process;
+use serde_json::Value;
+use support::{collector, free_port, get, until};
+use tokio::process::Command;
+
+const CONFIG: &str = "prometheus.scrape \"dead\" {\n\ttargets = [{\"__address__\" = \"127.0.0.1:1\"}, {\"__address__\" = \"127.0.0.1:2\"}, \
+                      {\"__address__\" = \"127.0.0.1:3\"}]\n\tforward_to = []\n\tscrape_interval = \"1s\"\n\tscrape_timeout = \"1s\"\n\tclustering {\n\t\t\
+                      enabled = true\n\t}\n}\n";
+
+/// A node with flags of its own.
+fn node(folder: &Path, name: &str, peer: Option<&str>, flags: &[String]) -> (Process, String) {
+    let config = folder.join("config.alloy");
+    std::fs::write(&config, CONFIG).unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new(collector());
+    match peer {
+        Some(peer) => command.arg("join").arg(format!("--peers={peer}")),
+        None => command.args(["run", "--cluster.enabled"]),
+    };
+    command.args(flags).arg(format!("--cluster.node-name={name}")).arg(format!("--server.http.listen-addr={address}"));
+    command.arg(format!("--storage.path={}", folder.join(name).display())).arg(config);
+    (Process::spawn(name, command, &folder.join(format!("{name}.log"))).unwrap(), address)
+}
+
+async fn counter(address: &str, series: &str) -> f64 {
+    let (_, text) = get(&format!("http://{address}/metrics")).await;
+    let (name, label) = series.split_once('|').unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name) && line.contains(label)).collect();
+    metric_sum(&lines.join("\n"), name).unwrap_or_default()
+}
+
+/// Starts a node and one that must not join it; both sides have to say why, and the first goes on.
+async fn refused(ours: Vec<String>, theirs: Vec<String>, step: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (_first, address) = node(folder.path(), "first", None, &ours);
+    _first.ready(&format!("http://{address}/-/ready"), Duration::from_secs(20)).await.unwrap();
+    let (second, other) = node(folder.path(), "second", Some(&address), &theirs);
+    until("the second says why it is not ready", Duration::from_secs(20), || async {
+        let Ok((status, text)) = tokio::time::timeout(Duration::from_secs(5), ready(&other)).await else { return false };
+        status == 503 && text.contains(&format!("step {step}"))
+    })
+    .await;
+    assert!(counter(&other, &format!("collector_cluster_join_failures_total|step=\"{step}\"")).await >= 1.0);
+    assert!(counter(&address, &format!("collector_cluster_rejected_peers_total|reason=\"{step}\"")).await >= 1.0);
+    assert!(second.log_tail().contains(&format!("failed at step {step}")), "{}", second.log_tail());
+    assert_eq!(ready(&address).await.0, 200, "the first goes on");
+}
+
+/// `/-/ready`, or 0 while nobody listens yet.
+async fn ready(address: &str) -> (u16, String) {
+    if tokio::net::TcpStream::connect(address).await.is_err() {
+        return (0, String::new());
+    }
+    get(&format!("http://{address}/-/ready")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_of_another_name_is_refused_and_both_sides_say_so() {
+    refused(vec!["--cluster.name=blue".to_owned()], vec!["--cluster.name=green".to_owned()], "name").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_with_another_key_is_refused_and_both_sides_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = |name: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("{name}-0123456789abcdef\n")).unwrap();
+        vec![format!("--cluster.key-file={}", file.display())]
+    };
+    refused(flag("ours"), flag("theirs"), "key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
+    let fleet = Fleet::start(FleetOptions::new(collector(), CONFIG.to_owned())).await.unwrap();
+    let ask = || async {
+        let (status, text) = get(&fleet.node(0).unwrap().url("/api/v1/targets?scope=cluster")).await;
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    until("three targets have owners", Duration::from_secs(20), || async {
+        let answer = ask().await;
+        let targets = answer["data"]["activeTargets"].as_array().unwrap();
+        targets.len() == 3 && targets.iter().all(|target| target["owner"].as_str().is_some_and(|owner| !owner.is_empty()))
+    })
+    .await;
+    assert!(ask().await["warnings"].is_null());
+    fleet.node(2).unwrap().pause();
+    let partial = ask().await;
+    let warnings = partial["warnings"].to_string();
+    assert!(warnings.contains("partial answer") && warnings.contains(fleet.node(2).unwrap().name()), "{partial}");
+    fleet.node(2).unwrap().resume();
+}
