@@ -152,12 +152,12 @@ async fn what_cannot_be_reached_shows_in_health_and_metrics_while_the_rest_goes_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_secrets_appear_nowhere() {
-    const CANARIES: [&str; 4] = ["canary-password", "canary-token", "canary-userinfo", "canary-header"];
+    const CANARIES: [&str; 5] = ["canary-password", "canary-token", "canary-userinfo", "canary-header", "canary-key"];
     let folder = tempfile::tempdir().unwrap();
     let config = "prometheus.scrape \"s\" {\n\ttargets = [{\"__address__\" = \"127.0.0.1:1\"}]\n\tforward_to = [prometheus.remote_write.w.receiver]\n\t\
                   scrape_interval = \"200ms\"\n\tscrape_timeout = \"200ms\"\n\tbasic_auth {\n\t\tusername = \"u\"\n\t\tpassword = \"canary-password\"\n\t}\n}\n\
                   prometheus.remote_write \"w\" {\n\tendpoint {\n\t\turl = \"http://u:canary-userinfo@127.0.0.1:1/write\"\n\t\tbearer_token = \"canary-token\"\n\t\t\
-                  http_headers = { \"X-Key\" = [\"canary-header\"] }\n\t\tqueue_config {\n\t\t\tbatch_send_deadline = \"100ms\"\n\t\t}\n\t}\n}\n";
+                  http_headers = { \"X-Key\" = [\"canary-header\"] }\n\t\theaders = { \"X-Api-Key\" = \"canary-key\" }\n\t\tqueue_config {\n\t\t\tbatch_send_deadline = \"100ms\"\n\t\t}\n\t}\n}\n";
     let running = Running::start(folder.path(), config).await;
     until("both fail", Duration::from_secs(20), || async { running.get("/-/healthy").await.1.contains("prometheus.remote_write.w") }).await;
     let mut seen = running.log();
@@ -173,8 +173,15 @@ async fn planted_secrets_appear_nowhere() {
     }
     std::fs::write(&running.config, config.replace("scrape_timeout", "scrape_timeoutt")).unwrap();
     seen.push_str(&running.get("/-/reload").await.1);
+    // The receiver is dead, so a polite end would wait for it; told a second time, the process ends at once.
     running.process.signal(Signal::Terminate);
-    running.process.ended().await;
+    until("it says what it waits for", Duration::from_secs(10), || async {
+        running.log().contains("leaving") || running.log().contains("before stopping")
+    })
+    .await;
+    running.process.signal(Signal::Terminate);
+    let ended = tokio::time::timeout(Duration::from_secs(5), running.process.ended()).await;
+    assert!(ended.is_ok(), "a second signal ends it at once");
     seen.push_str(&running.log());
     for canary in CANARIES {
         assert!(!seen.contains(canary), "{canary} in {}", seen.lines().find(|line| line.contains(canary)).unwrap_or_default());

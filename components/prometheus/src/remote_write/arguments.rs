@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use component::RuleBlock;
 use net::{HttpClientConfig, HttpUrl};
-use syntax::Block;
+use syntax::{Block, Secret};
 
 /// The remote-write message of version 1.0.
 const MESSAGE_1_0: &str = "prometheus.WriteRequest";
@@ -35,8 +35,8 @@ pub struct Endpoint {
     /// How long a request may take.
     #[syntax(default = Duration::from_secs(30))]
     pub remote_timeout: Duration,
-    /// Headers of every request.
-    pub headers: BTreeMap<String, String>,
+    /// Headers of every request. Their values are not shown, as some are keys.
+    pub headers: BTreeMap<String, Secret>,
     /// Whether exemplars are sent.
     #[syntax(default = true)]
     pub send_exemplars: bool,

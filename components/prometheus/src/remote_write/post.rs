@@ -54,7 +54,7 @@ fn headers(endpoint: &Endpoint) -> Result<HeaderMap, BuildError> {
         if RESERVED.contains(&parsed.as_str()) {
             return Err(wrong(&"this header is the protocol's own and can't be set"));
         }
-        let mut value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|error| wrong(&error))?;
         value.set_sensitive(true);
         headers.insert(parsed, value);
     }
