@@ -13,18 +13,20 @@ use super::{Api, on_data};
 const MAX_REQUEST: usize = 32 << 20;
 
 /// All components of the root module, without bodies.
-pub async fn list(State(api): State<Api>) -> Json<Value> {
-    Json(api.controller.components().iter().map(runtime::ComponentInfo::to_json).collect())
+pub async fn list(State(api): State<Api>) -> Response {
+    let data = api.data.clone();
+    let list =
+        async move { Json(api.controller.components().iter().map(runtime::ComponentInfo::to_json).collect::<Value>()).into_response() };
+    on_data(&data, list).await.unwrap_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// One component with arguments, exports and debug info.
 pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Response {
     let data = api.data.clone();
-    let found = on_data(&data, async move { api.controller.component_json(&id).await }).await.flatten();
-    match found {
-        Some(component) => Json(component).into_response(),
-        None => (StatusCode::NOT_FOUND, "no such component\n").into_response(),
-    }
+    // Rendered there too: a component may have ten thousand targets.
+    let found = async move { api.controller.component_json(&id).await.map(|component| Json(component).into_response()) };
+    let found = on_data(&data, found).await.flatten();
+    found.unwrap_or_else(|| (StatusCode::NOT_FOUND, "no such component\n").into_response())
 }
 
 /// The members of the fleet; none if clustering is off.

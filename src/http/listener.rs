@@ -82,6 +82,16 @@ impl Listener {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr, mut stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true); // only latency is lost
+        // Whoever connects and says nothing must not hold a place: which protocol it is shows with the first byte.
+        let mut byte = [0];
+        let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut byte));
+        let spoke = tokio::select! {
+            first = first => matches!(first, Ok(Ok(1))),
+            () = stopping(&mut stop) => false,
+        };
+        if !spoke {
+            return;
+        }
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).keep_alive_interval(Duration::from_secs(5));

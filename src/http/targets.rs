@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cluster::Cluster;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
 use model::Labels;
 use prometheus_components::TargetBoard;
 use scrape::Target;
@@ -20,6 +20,8 @@ use super::{Api, on_data};
 
 /// The question to other nodes.
 const KIND: &str = "targets";
+/// Members that are asked at a time.
+const ASKED_AT_ONCE: usize = 16;
 /// What other nodes may take to answer; then the answer is partial.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -44,12 +46,12 @@ impl Question {
 }
 
 /// What one node says.
-#[derive(serde::Serialize, serde::Deserialize, Default)]
+#[derive(Default)]
 struct NodeTargets {
     active: Vec<Value>,
     dropped: Vec<Value>,
-    /// Pool and key of targets that the node knows and others scrape.
-    known: Vec<(String, u64, Value)>,
+    /// Targets that the node knows and others scrape.
+    known: Vec<Value>,
 }
 
 /// Lets other nodes ask what this one scrapes.
@@ -58,7 +60,11 @@ pub fn answer_peers(api: &Api, cluster: &Cluster) {
     cluster.on_request(KIND, move |_| {
         let (board, data) = (board.clone(), data.clone());
         async move {
-            let encode = move || serde_json::to_vec(&own(&board, "")).map(Bytes::from).map_err(|error| error.to_string());
+            // Who asks adds the owner, and knows what is known and dropped itself.
+            let encode = move || {
+                let NodeTargets { active, .. } = own(&board, "");
+                serde_json::to_vec(&active).map(Bytes::from).map_err(|error| error.to_string())
+            };
             data.spawn_blocking(encode).await.map_err(|error| error.to_string())?
         }
     });
@@ -73,10 +79,9 @@ pub(super) async fn list(State(api): State<Api>, Query(question): Query<Question
         return bad_request(&format!("unknown state {:?}; use \"any\", \"active\" or \"dropped\"", question.state));
     }
     let data = api.data.clone();
-    match on_data(&data, async move { answer(&api, &question).await }).await {
-        Some(answer) => Json(answer).into_response(),
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    // Rendered there too: an answer may be tens of megabytes.
+    let answer = on_data(&data, async move { Json(answer(&api, &question).await).into_response() }).await;
+    answer.unwrap_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn bad_request(error: &str) -> Response {
@@ -91,7 +96,7 @@ async fn answer(api: &Api, question: &Question) -> Value {
     if let Some(cluster) = whole {
         for (peer, theirs) in ask(cluster).await {
             match theirs {
-                Ok(theirs) => all.active.extend(theirs.active.into_iter().map(|target| with_owner(target, &peer))),
+                Ok(theirs) => all.active.extend(theirs.into_iter().map(|target| with_owner(target, &peer))),
                 Err(error) => warnings.push(format!("partial answer: {peer} did not tell its targets: {error}")),
             }
         }
@@ -113,26 +118,27 @@ fn own_name(cluster: &Cluster) -> Option<String> {
     cluster.peers().iter().find(|peer| peer.is_self).map(|peer| peer.name.clone())
 }
 
-/// Asks every other member at once.
-async fn ask(cluster: &Cluster) -> Vec<(String, Result<NodeTargets, String>)> {
-    let peers = cluster.peers();
-    let others = peers.iter().filter(|peer| !peer.is_self).map(|peer| async move {
-        let question = cluster.request(&peer.name, KIND, Bytes::new());
-        let answer = match tokio::time::timeout(PATIENCE, question).await {
-            Ok(Ok(answer)) => serde_json::from_slice(&answer).map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
-        };
-        (peer.name.clone(), answer)
-    });
-    join_all(others).await
+/// Asks every other member, a few at a time: each may answer with megabytes.
+async fn ask(cluster: &Cluster) -> Vec<(String, Result<Vec<Value>, String>)> {
+    let others: Vec<String> = cluster.peers().iter().filter(|peer| !peer.is_self).map(|peer| peer.name.clone()).collect();
+    let asking = others.into_iter().map(|peer| ask_one(cluster.clone(), peer));
+    futures_util::stream::iter(asking).buffer_unordered(ASKED_AT_ONCE).collect().await
+}
+
+async fn ask_one(cluster: Cluster, peer: String) -> (String, Result<Vec<Value>, String>) {
+    let answer = match tokio::time::timeout(PATIENCE, cluster.request(&peer, KIND, Bytes::new())).await {
+        Ok(Ok(answer)) => serde_json::from_slice(&answer).map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+    };
+    (peer, answer)
 }
 
 /// Targets that this node knows and nobody says to scrape. Of a partial answer, that can't be told.
 fn unowned(all: &NodeTargets, complete: bool) -> Vec<Value> {
     let owned: BTreeSet<(String, String)> = all.active.iter().map(identity).collect();
-    let nobody = all.known.iter().filter(|(.., target)| complete && !owned.contains(&identity(target)));
-    nobody.map(|(.., target)| target.clone()).collect()
+    let nobody = all.known.iter().filter(|target| complete && !owned.contains(&identity(target)));
+    nobody.cloned().collect()
 }
 
 fn identity(target: &Value) -> (String, String) {
@@ -154,7 +160,7 @@ fn own(board: &TargetBoard, owner: &str) -> NodeTargets {
             if status.owned {
                 node.active.push(shown);
             } else {
-                node.known.push((pool.pool.clone(), target.key, with_owner(shown, "")));
+                node.known.push(with_owner(shown, ""));
             }
         }
         let dropped = pool.dropped.iter();

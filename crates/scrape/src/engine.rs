@@ -235,11 +235,12 @@ impl Engine {
     }
 
     /// Takes a target from this node in favour of another one, and gives what that one needs, its state in at most `max_state` bytes.
-    /// Begins no further scrape, but waits for the one that is under way.
-    pub async fn release(&self, key: u64, max_state: usize) -> Released {
+    /// Begins no further scrape, but waits for the one that is under way. The order is given with the call, so that an
+    /// [`Engine::own`] after it is an order of its own; the future only waits.
+    pub fn release(&self, key: u64, max_state: usize) -> impl Future<Output = Released> + Send + use<> {
         let (reply, released) = oneshot::channel();
         self.shared.inbox.release(key, ReleasedReply { max_state, reply });
-        released.await.unwrap_or_default()
+        async move { released.await.unwrap_or_default() }
     }
 
     /// The targets in key order.

@@ -6,6 +6,7 @@ mod post;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use delivery::{BufferConfig, Config, Delivery, DiskConfig, Metrics, QueueConfig}
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
+use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
 use arguments::Endpoint;
@@ -40,6 +42,8 @@ pub struct RemoteWrite {
     receiver: MetricsReceiver,
     metrics: Metrics,
     endpoints: Vec<Running>,
+    /// Endpoints that the configuration no longer has, sending what they hold.
+    draining: JoinSet<()>,
     entrance: Arc<Entrance>,
 }
 
@@ -60,9 +64,12 @@ impl Component for RemoteWrite {
         let receiver = MetricsReceiver::new(setup.id());
         let entrance = Arc::new(Entrance::default());
         receiver.fill(Shared(entrance.clone()));
-        let mut component = Self { arguments, receiver: receiver.clone(), metrics, endpoints: Vec::new(), entrance };
-        for endpoint in component.arguments.endpoint.clone() {
-            let running = component.start(endpoint, setup)?;
+        let mut component =
+            Self { arguments, receiver: receiver.clone(), metrics, endpoints: Vec::new(), draining: JoinSet::new(), entrance };
+        let wanted: Vec<(String, Endpoint)> =
+            names(&component.arguments.endpoint).into_iter().map(|(name, endpoint)| (name, endpoint.clone())).collect();
+        for (name, endpoint) in wanted {
+            let running = component.start(name, endpoint, setup)?;
             component.endpoints.push(running);
         }
         component.open();
@@ -79,20 +86,21 @@ impl Component for RemoteWrite {
                     Event::Stop(_) => break,
                 },
                 _ = ticks.tick() => self.report(context.setup()),
+                Some(_) = self.draining.join_next() => {}
             }
         }
         self.receiver.clear();
         for waiting in self.endpoints.iter().filter_map(trouble) {
             tracing::info!(component_id = context.setup().id(), within = ?EXIT_DEADLINE, "{waiting}; trying to deliver what is queued before stopping");
         }
-        join_all(self.endpoints.into_iter().map(|endpoint| endpoint.delivery.shutdown(EXIT_DEADLINE))).await;
+        let flushing = join_all(self.endpoints.into_iter().map(|endpoint| endpoint.delivery.shutdown(EXIT_DEADLINE)));
+        futures_util::future::join(flushing, self.draining.join_all()).await;
         Ok(())
     }
 }
 
 impl RemoteWrite {
-    fn start(&self, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
-        let name = endpoint_name(&arguments);
+    fn start(&self, name: String, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
         let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", arguments.url));
         let post = Poster::new(&arguments, setup).map_err(|error| refused(&error))?;
         let config = config(&name, &arguments, &self.arguments, setup.data_path()).map_err(|error| refused(&error))?;
@@ -101,38 +109,44 @@ impl RemoteWrite {
         Ok(Running { name, arguments, delivery })
     }
 
-    /// Endpoints that are as before go on untouched; others are drained and their successors started.
+    /// Endpoints that are as before go on untouched. A changed one ends first, as its successor takes over its queue on disk; one that is
+    /// gone is drained beside the others.
     async fn update(&mut self, arguments: Arguments, setup: &Setup) {
         let same_labels = arguments.external_labels == self.arguments.external_labels;
         self.arguments = arguments;
-        let (kept, removed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
+        let wanted = names(&self.arguments.endpoint);
+        let (kept, ending): (Vec<_>, Vec<_>) = std::mem::take(&mut self.endpoints)
             .into_iter()
-            .partition(|running| same_labels && self.arguments.endpoint.contains(&running.arguments));
+            .partition(|running| same_labels && wanted.contains(&(running.name.clone(), &running.arguments)));
+        let is_wanted = |running: &Running| wanted.iter().any(|(name, _)| *name == running.name);
+        let (replaced, gone): (Vec<_>, Vec<_>) = ending.into_iter().partition(is_wanted);
+        let missing: Vec<(String, Endpoint)> = wanted
+            .iter()
+            .filter(|(name, _)| !kept.iter().any(|running| running.name == *name))
+            .map(|(name, endpoint)| (name.clone(), (*endpoint).clone()))
+            .collect();
         self.endpoints = kept;
         self.open();
-        let names: Vec<String> = self.arguments.endpoint.iter().map(endpoint_name).collect();
-        // A successor of the same name finds on disk what its predecessor has not sent: waiting would only keep it from new samples.
-        let deadline = |running: &Running| if names.contains(&running.name) { Duration::ZERO } else { REMOVED_DEADLINE };
-        join_all(removed.into_iter().map(|running| {
-            let deadline = deadline(&running);
-            running.delivery.shutdown(deadline)
-        }))
-        .await;
-        for endpoint in self.arguments.endpoint.clone() {
-            if self.endpoints.iter().any(|running| running.arguments == endpoint) {
-                continue;
-            }
-            match self.start(endpoint, setup) {
+        join_all(replaced.into_iter().map(|running| running.delivery.shutdown(Duration::ZERO))).await;
+        for (name, endpoint) in missing {
+            match self.start(name, endpoint, setup) {
                 Ok(running) => self.endpoints.push(running),
                 Err(error) => setup.health().unhealthy(error.to_string()),
             }
         }
         self.open();
+        for running in gone {
+            self.draining.spawn(async move {
+                // What could not be sent is logged there and stays on disk.
+                let _drained = running.delivery.shutdown(REMOVED_DEADLINE).await;
+            });
+        }
     }
 
     /// Lets batches into the endpoints that are at work.
     fn open(&self) {
         let consumers = self.endpoints.iter().map(|running| running.delivery.consumer()).collect();
+        self.entrance.is_wanted.store(!self.arguments.endpoint.is_empty(), Ordering::Relaxed);
         self.entrance.endpoints.store(Arc::new(consumers));
     }
 
@@ -161,6 +175,21 @@ fn trouble(running: &Running) -> Option<String> {
 }
 
 /// The given name, or one made of the URL, as Prometheus does it: the same for the same endpoint after a restart.
+/// The endpoints with names that differ: of two that would be called alike (one receiver, two tenants), the second gets a number.
+fn names(endpoints: &[Endpoint]) -> Vec<(String, &Endpoint)> {
+    let mut named: Vec<(String, &Endpoint)> = Vec::with_capacity(endpoints.len());
+    for endpoint in endpoints {
+        let first = endpoint_name(endpoint);
+        let mut numbered = (2..).map(|number| format!("{first}-{number}"));
+        let mut name = first.clone();
+        while named.iter().any(|(taken, _)| *taken == name) {
+            name = numbered.next().unwrap_or_default();
+        }
+        named.push((name, endpoint));
+    }
+    named
+}
+
 fn endpoint_name(endpoint: &Endpoint) -> String {
     if endpoint.name.is_empty() {
         // Without user and password, so that a rotated password keeps the name, and with it the queue on disk.
@@ -197,14 +226,25 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
 }
 
 fn disk(data_path: &Path, name: &str) -> DiskConfig {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let directory: PathBuf = data_path.join("queue").join(name.chars().map(safe).collect::<String>());
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    // A name that can't be a folder's is told from others that look like it by its hash.
+    let folder = match name.chars().all(safe) {
+        true => name.to_owned(),
+        false => {
+            let shown: String = name.chars().map(|c| if safe(c) { c } else { '_' }).collect();
+            let hash = [("name", name)].into_iter().collect::<Labels>().stable_hash();
+            format!("{shown}-{hash:016x}")
+        }
+    };
+    let directory: PathBuf = data_path.join("queue").join(folder);
     DiskConfig { directory, max_bytes: delivery::DEFAULT_DISK_BYTES }
 }
 
 /// Where batches go in: every endpoint gets each batch, and one that refuses costs the others nothing.
 #[derive(Default)]
 struct Entrance {
+    /// Whether the configuration has any endpoint.
+    is_wanted: AtomicBool,
     endpoints: ArcSwap<Vec<Arc<dyn ConsumeMetrics>>>,
 }
 
@@ -213,7 +253,10 @@ struct Shared(Arc<Entrance>);
 impl ConsumeMetrics for Shared {
     fn consume(&self, batch: Batch) -> Result<(), Refused> {
         let endpoints = self.0.endpoints.load();
-        let Some((last, others)) = endpoints.split_last() else { return Ok(()) };
+        let Some((last, others)) = endpoints.split_last() else {
+            // While a changed endpoint is replaced, nobody is there; without any in the configuration, nobody wants it.
+            return if self.0.is_wanted.load(Ordering::Relaxed) { Err(Refused::Closed) } else { Ok(()) };
+        };
         // A queue counts what it refuses; the source hears of it if nobody took the batch.
         let mut taken = Err(Refused::Full);
         for endpoint in others {

@@ -27,3 +27,38 @@ async fn headers_of_the_protocol_cannot_be_replaced() {
     let error = RemoteWrite::build(arguments, &setup(folder.path())).err().unwrap().to_string();
     assert!(error.contains("Content-Encoding") && error.contains("protocol"), "{error}");
 }
+
+#[tokio::test]
+async fn two_endpoints_of_one_receiver_have_queues_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = |id: &str| format!("endpoint {{\nurl = \"http://127.0.0.1:1/write\"\nheaders = {{ \"X-Scope-OrgID\" = {id:?} }}\n}}\n");
+    let two = arguments(&(tenant("a") + &tenant("b")));
+    let (component, _) = RemoteWrite::build(two, &setup(folder.path())).unwrap();
+    let names: Vec<&str> = component.endpoints.iter().map(|running| running.name.as_str()).collect();
+    assert_eq!(names[1], format!("{}-2", names[0]));
+}
+
+#[test]
+fn names_that_are_no_folders_stay_apart_and_inside() {
+    let folder = |name: &str| disk(Path::new("/data"), name).directory;
+    assert_eq!(folder("plain-1"), Path::new("/data/queue/plain-1"));
+    assert_ne!(folder("a/b"), folder("a_b"));
+    for odd in ["..", ".", "a/../../b"] {
+        assert_eq!(folder(odd).parent(), Some(Path::new("/data/queue")), "{odd}");
+        assert!(!folder(odd).ends_with(".."));
+    }
+}
+
+#[tokio::test]
+async fn while_an_endpoint_is_replaced_batches_are_refused_and_not_lost_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path());
+    let (mut component, exports) = RemoteWrite::build(arguments("endpoint {\nurl = \"http://127.0.0.1:1/write\"\n}"), &setup).unwrap();
+    let batch = || Batch::new(1, Arc::new(model::Layout::default()), 0, vec![]);
+    assert_eq!(exports.receiver.consume(batch()), Ok(()));
+    component.endpoints.clear();
+    component.open();
+    assert_eq!(exports.receiver.consume(batch()), Err(Refused::Closed));
+    component.update(arguments(""), &setup).await;
+    assert_eq!(exports.receiver.consume(batch()), Ok(()), "without endpoints nobody wants it");
+}

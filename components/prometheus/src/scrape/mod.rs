@@ -63,6 +63,7 @@ impl Component for Scrape {
             metrics: Metrics::register(setup.registry()).map_err(BuildError::new)?,
         };
         let assigned = share.is_shared(&arguments);
+        share.set_assigned(assigned);
         let engine = Engine::start(job::config(&arguments, setup, assigned)?, parts).map_err(BuildError::new)?;
         let engine = Arc::new(engine);
         let board = setup.services().get::<TargetBoard>();
@@ -113,6 +114,8 @@ impl Scrape {
             (false, Some(_)) => {
                 self.claims = None;
                 self.share.lose_all();
+                // What the engine was given is void; it scrapes all targets now.
+                self.engine.disown_all();
             }
             _ => {}
         }
@@ -132,7 +135,9 @@ impl Scrape {
         let only_targets = Arguments { targets: self.arguments.targets.clone(), ..arguments.clone() } == self.arguments;
         if !only_targets {
             let transport = (arguments.http_client != self.arguments.http_client).then(|| job::transport(&arguments, setup)).transpose()?;
-            let config = job::config(&arguments, setup, self.share.is_shared(&arguments))?;
+            let assigned = self.share.is_shared(&arguments);
+            let config = job::config(&arguments, setup, assigned)?;
+            self.share.set_assigned(assigned);
             self.engine.reload(config, transport).map_err(BuildError::new)?;
             let fanout = self.sink.0.load().with_receivers(arguments.forward_to.clone());
             self.sink.0.store(Arc::new(fanout));
@@ -152,7 +157,7 @@ impl Scrape {
             Some(ClaimEvent::Stop(stop)) => {
                 self.share.lose(stop.key);
                 match stop.handover {
-                    Some(handover) => drop(tokio::spawn(ownership::hand_over(self.engine.clone(), self.sink.clone(), stop.key, handover))),
+                    Some(handover) => ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover),
                     None => self.engine.disown(stop.key),
                 }
             }

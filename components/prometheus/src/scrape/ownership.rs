@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::{Claims, Clock, Cluster, Handover, Hold};
 use model::ConsumeMetrics;
@@ -15,13 +16,15 @@ pub(super) struct Share {
     cluster: Option<Cluster>,
     clock: Clock,
     holds: RwLock<HashMap<u64, Hold>>,
+    /// Whether a target without a hold is somebody else's; else all targets are this node's.
+    assigned: AtomicBool,
 }
 
 impl Share {
     /// No share yet.
     pub(super) fn new(cluster: Option<Cluster>) -> Self {
         let clock = cluster.as_ref().map_or_else(Clock::system, |cluster| cluster.clock().clone());
-        Self { cluster, clock, holds: RwLock::default() }
+        Self { cluster, clock, holds: RwLock::default(), assigned: AtomicBool::new(false) }
     }
 
     /// Whether the targets are shared with other nodes: the block wants it and the process is in a fleet.
@@ -32,6 +35,11 @@ impl Share {
     /// The claims of a component; `None` outside a fleet.
     pub(super) fn claims(&self, id: &str) -> Option<Claims> {
         self.cluster.as_ref().map(|cluster| cluster.claims(id))
+    }
+
+    /// Says whether only targets with a hold are this node's.
+    pub(super) fn set_assigned(&self, assigned: bool) {
+        self.assigned.store(assigned, Ordering::Release);
     }
 
     pub(super) fn hold(&self, key: u64, hold: Hold) {
@@ -56,8 +64,8 @@ impl Slots for Share {
     fn begin(&self, key: u64, slot: u64) -> bool {
         match self.holds.read().get(&key) {
             Some(hold) => hold.begin(slot),
-            // Without holds the engine asks only for targets that are not shared.
-            None => true,
+            // The engine may ask once more after a hold was lost, before it hears of it.
+            None => !self.assigned.load(Ordering::Acquire),
         }
     }
 }
@@ -70,11 +78,29 @@ impl scrape::Clock for Share {
 
 /// Gives a target to the node that takes it: waits for the scrape that is under way, sends its samples on, and tells which series are
 /// alive, so that those that don't come again get their markers there.
-pub(super) async fn hand_over(engine: Arc<Engine>, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) {
-    let released = engine.release(key, cluster::ownership::MAX_STATE_BYTES).await;
-    sink.flush();
-    match released.state {
-        Some(state) => handover.with_state(state),
-        None => drop(handover),
+///
+/// The order is given at once, so that one that comes after it is done after it; waiting is a task of its own.
+pub(super) fn hand_over(engine: &Engine, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) {
+    let releasing = engine.release(key, cluster::ownership::MAX_STATE_BYTES);
+    tokio::spawn(async move {
+        let released = releasing.await;
+        sink.flush();
+        match released.state {
+            Some(state) => handover.with_state(state),
+            None => drop(handover),
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_without_a_hold_is_scraped_only_where_nothing_is_shared() {
+        let share = Share::new(None);
+        assert!(share.begin(1, 1));
+        share.set_assigned(true);
+        assert!(!share.begin(1, 2), "its hold was lost, or has not come yet");
     }
 }

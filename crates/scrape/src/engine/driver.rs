@@ -84,13 +84,16 @@ impl Driver {
 
     fn take_orders(&mut self) {
         let told = self.shared.inbox.take();
-        let Told { set, disown_all, orders, releases, stop } = told;
+        let Told { set, disown_all, orders, releases_before, releases, stop, .. } = told;
         if let Some(set) = set {
             self.set(set.job, &set.targets);
         }
         if disown_all {
             let keys: Vec<u64> = self.held.keys().copied().collect();
             keys.into_iter().for_each(|key| self.disown(key));
+        }
+        for (key, release) in releases_before {
+            self.release(key, release);
         }
         for (key, order) in orders {
             match order {
@@ -210,7 +213,9 @@ impl Driver {
 
     fn release(&mut self, key: u64, release: Released) {
         self.held.remove(&key);
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned) else {
+        // Where all targets are this node's, none is given to another.
+        let assigned = self.job.config.ownership == Ownership::Assigned;
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned && assigned) else {
             let _ = release.reply.send(State::default());
             return;
         };
@@ -329,6 +334,7 @@ impl Driver {
 
     /// The end of the engine.
     fn finish(mut self) {
+        self.shared.inbox.close();
         if self.stopping == Some(Ending::Removed) {
             let now = self.now();
             for active in self.entries.values_mut().filter_map(|entry| entry.active.as_mut()) {

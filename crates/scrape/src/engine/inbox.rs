@@ -38,9 +38,13 @@ pub(super) struct Told {
     /// Before [`Told::orders`].
     pub(super) disown_all: bool,
     pub(super) orders: HashMap<u64, Order>,
+    /// Told before an order of the same key came: to be done before [`Told::orders`].
+    pub(super) releases_before: Vec<(u64, Released)>,
     /// After [`Told::orders`].
     pub(super) releases: Vec<(u64, Released)>,
     pub(super) stop: Option<Ending>,
+    /// Nobody takes orders any more.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -55,7 +59,12 @@ impl Inbox {
     }
 
     pub(super) fn order(&self, key: u64, order: Order) {
-        self.tell(|told| drop(told.orders.insert(key, order)));
+        self.tell(|told| {
+            let (before, after) = std::mem::take(&mut told.releases).into_iter().partition(|(released, _)| *released == key);
+            told.releases = after;
+            told.releases_before.extend::<Vec<_>>(before);
+            told.orders.insert(key, order);
+        });
     }
 
     pub(super) fn disown_all(&self) {
@@ -66,7 +75,18 @@ impl Inbox {
     }
 
     pub(super) fn release(&self, key: u64, released: Released) {
-        self.tell(|told| told.releases.push((key, released)));
+        self.tell(|told| {
+            // Dropped, it is answered with nothing.
+            if !told.closed {
+                told.releases.push((key, released));
+            }
+        });
+    }
+
+    /// Answers what is not answered yet with nothing, and what comes from now on.
+    pub(super) fn close(&self) {
+        let mut told = self.told.lock();
+        *told = Told { closed: true, ..Told::default() };
     }
 
     /// The first ending counts.
@@ -85,6 +105,8 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Told {
-        std::mem::take(&mut self.told.lock())
+        let mut told = self.told.lock();
+        let closed = told.closed;
+        std::mem::replace(&mut *told, Told { closed, ..Told::default() })
     }
 }
