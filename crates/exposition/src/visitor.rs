@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::MetricType;
+use model::{Exemplar, Histogram, MetricType};
 
 use crate::series::Series;
 
@@ -106,6 +106,20 @@ pub trait Visitor {
     /// # Errors
     /// The visitor's own; parsing ends there.
     fn sample(&mut self, row: u32, value: f64, timestamp: Option<i64>) -> Result<(), Self::Error>;
+
+    /// Takes a native histogram of a row, in place of a sample. `timestamp` as for samples.
+    ///
+    /// # Errors
+    /// The visitor's own; parsing ends there.
+    fn histogram(&mut self, _row: u32, _histogram: Histogram, _timestamp: Option<i64>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Takes an exemplar of the row whose sample or histogram was told last.
+    fn exemplar(&mut self, _row: u32, _exemplar: Exemplar) {}
+
+    /// Takes the time at which the counting of the row whose sample or histogram was told last began, in milliseconds since the epoch.
+    fn created(&mut self, _row: u32, _created: i64) {}
 
     /// Takes a line about a family.
     fn metadata(&mut self, _entry: Entry<'_>) {}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::details::Details;
 use crate::layout::Layout;
 
 /// One value for each series of a layout, at one time. Owned by whoever holds it; fan-out clones `Arc`s of the layout and copies of the
@@ -20,6 +21,8 @@ pub struct Batch {
     pub values: Arc<[f64]>,
     /// Milliseconds since the epoch per series, where the target gave timestamps; as long as the layout if there.
     pub timestamps: Option<Arc<[i64]>>,
+    /// Native histograms, exemplars and start times of the rows that have any; never empty if there.
+    pub details: Option<Arc<Details>>,
 }
 
 impl Batch {
@@ -28,7 +31,7 @@ impl Batch {
     pub fn new(source: u64, layout: Arc<Layout>, timestamp: i64, values: impl Into<Arc<[f64]>>) -> Self {
         let values = values.into();
         debug_assert_eq!(values.len(), layout.len());
-        Self { source, layout, timestamp, values, timestamps: None }
+        Self { source, layout, timestamp, values, timestamps: None, details: None }
     }
 
     /// How many samples there are.
@@ -41,6 +44,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// The same batch with details; without any if they are empty.
+    #[must_use]
+    pub fn with_details(self, details: Details) -> Self {
+        Self { details: (!details.is_empty()).then(|| Arc::new(details)), ..self }
     }
 
     /// The timestamp of sample `at`, in milliseconds since the epoch.

@@ -1,9 +1,11 @@
 //! A chunk: up to 512 series whose labels share one table of symbols. It is immutable and shared, and the unit on which everything that
 //! depends on labels alone is cached (relabelling, encoded templates), so a change of one series costs one chunk.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::labels::{self, Labels};
+use crate::metadata::Metadata;
 
 /// At most this many series share a chunk: small enough that replacing one is cheap, large enough that its fixed cost vanishes.
 pub const MAX_CHUNK_SERIES: usize = 512;
@@ -14,34 +16,6 @@ const MAX_SYMBOLS: usize = u16::MAX as usize;
 /// Chunk numbers are unique in a process, so a cache may be keyed on them without keeping the chunk alive.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What kind of metric a family is, as exposition formats name it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the names are those of the exposition formats
-pub enum MetricType {
-    #[default]
-    Unknown,
-    Counter,
-    Gauge,
-    Histogram,
-    GaugeHistogram,
-    Summary,
-    Info,
-    StateSet,
-}
-
-/// What a target says about a metric family in `# TYPE`, `# HELP` and `# UNIT`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    /// The family's name.
-    pub family: Box<str>,
-    /// The family's type.
-    pub kind: MetricType,
-    /// The help text, unescaped.
-    pub help: Box<str>,
-    /// The unit, empty if none.
-    pub unit: Box<str>,
-}
-
 /// Up to [`MAX_CHUNK_SERIES`] series.
 pub struct Chunk {
     id: u64,
@@ -51,6 +25,10 @@ pub struct Chunk {
     /// (name symbol, value symbol) of all series end to end.
     pairs: Box<[(u16, u16)]>,
     series_ends: Box<[u32]>,
+    /// What the target says about the families that the series belong to.
+    families: Box<[Arc<Metadata>]>,
+    /// One more than the index in `families` per row, 0 if nothing is known of it; empty if nothing is known of any.
+    family_of: Box<[u16]>,
 }
 
 impl Chunk {
@@ -76,7 +54,20 @@ impl Chunk {
     #[must_use]
     pub fn series(&self, row: usize) -> SeriesRef<'_> {
         let start = if row == 0 { 0 } else { self.series_ends[row - 1] };
-        SeriesRef { chunk: self, pairs: &self.pairs[start as usize..self.series_ends[row] as usize] }
+        SeriesRef { chunk: self, row: row as u16, pairs: &self.pairs[start as usize..self.series_ends[row] as usize] }
+    }
+
+    /// What the target says about the family that the series in `row` belongs to, if it says anything.
+    #[must_use]
+    pub fn metadata(&self, row: usize) -> Option<&Arc<Metadata>> {
+        let number = usize::from(*self.family_of.get(row)?);
+        self.families.get(number.checked_sub(1)?)
+    }
+
+    /// What the target says about all families that series of the chunk belong to, each once.
+    #[must_use]
+    pub fn families(&self) -> &[Arc<Metadata>] {
+        &self.families
     }
 
     /// All series in row order.
@@ -98,10 +89,11 @@ impl Chunk {
         &self.text[start as usize..self.symbol_ends[at] as usize]
     }
 
-    /// Bytes of heap that the chunk holds.
+    /// Bytes of heap that the chunk holds; metadata are shared with others and not counted.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.text.len() + 4 * (self.symbol_ends.len() + self.pairs.len() + self.series_ends.len())
+        let words = 4 * (self.symbol_ends.len() + self.pairs.len() + self.series_ends.len());
+        self.text.len() + words + size_of::<Arc<Metadata>>() * self.families.len() + 2 * self.family_of.len()
     }
 }
 
@@ -115,6 +107,7 @@ impl std::fmt::Debug for Chunk {
 #[derive(Clone, Copy)]
 pub struct SeriesRef<'a> {
     chunk: &'a Chunk,
+    row: u16,
     pairs: &'a [(u16, u16)],
 }
 
@@ -129,6 +122,12 @@ impl<'a> SeriesRef<'a> {
     #[must_use]
     pub fn symbols(&self) -> &'a [(u16, u16)] {
         self.pairs
+    }
+
+    /// What the target says about the series' family, if it says anything.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&'a Arc<Metadata>> {
+        self.chunk.metadata(usize::from(self.row))
     }
 
     /// The value of a label.
@@ -169,6 +168,9 @@ pub struct ChunkBuilder {
     lookup: std::collections::HashMap<Box<str>, u16>,
     pairs: Vec<(u16, u16)>,
     series_ends: Vec<u32>,
+    families: Vec<Arc<Metadata>>,
+    /// Shorter than the series while none of the last ones has metadata.
+    family_of: Vec<u16>,
 }
 
 impl ChunkBuilder {
@@ -190,6 +192,24 @@ impl ChunkBuilder {
         Ok(())
     }
 
+    /// Adds a series as [`ChunkBuilder::push`] does, with what its target says about its family.
+    ///
+    /// # Errors
+    /// As [`ChunkBuilder::push`].
+    pub fn push_with<'a>(
+        &mut self,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        metadata: Option<&Arc<Metadata>>,
+    ) -> Result<(), Full> {
+        self.push(labels)?;
+        if let Some(metadata) = metadata {
+            let family = self.family(metadata);
+            self.family_of.resize(self.series_ends.len() - 1, 0);
+            self.family_of.push(family);
+        }
+        Ok(())
+    }
+
     /// How many series were added.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -205,13 +225,27 @@ impl ChunkBuilder {
     /// The finished chunk; the builder is empty afterwards and can be used again.
     pub fn finish(&mut self) -> Chunk {
         self.lookup.clear();
+        if !self.families.is_empty() {
+            self.family_of.resize(self.series_ends.len(), 0);
+        }
         Chunk {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             text: std::mem::take(&mut self.text).into_boxed_str(),
             symbol_ends: std::mem::take(&mut self.symbol_ends).into_boxed_slice(),
             pairs: std::mem::take(&mut self.pairs).into_boxed_slice(),
             series_ends: std::mem::take(&mut self.series_ends).into_boxed_slice(),
+            families: std::mem::take(&mut self.families).into_boxed_slice(),
+            family_of: std::mem::take(&mut self.family_of).into_boxed_slice(),
         }
+    }
+
+    /// The number of a family. Series of one family usually stand together, so the last one is looked at first.
+    fn family(&mut self, metadata: &Arc<Metadata>) -> u16 {
+        let at = self.families.iter().rposition(|known| Arc::ptr_eq(known, metadata)).unwrap_or_else(|| {
+            self.families.push(metadata.clone());
+            self.families.len() - 1
+        });
+        at as u16 + 1 // a chunk has at most 512 series, so no more families
     }
 
     fn symbol(&mut self, text: &str) -> u16 {
@@ -266,6 +300,25 @@ mod tests {
         builder.push(series()).unwrap();
         assert_eq!(builder.push(series()), Err(Full), "bounded as if all symbols were new");
         assert_eq!(builder.finish().series(0).iter().count(), 20_000);
+    }
+
+    #[test]
+    fn series_keep_what_is_said_about_their_families() {
+        let family = |name: &str| Metadata { family: name.into(), ..Metadata::default() }.shared();
+        let (up, cpu) = (family("up"), family("cpu"));
+        let mut builder = ChunkBuilder::default();
+        builder.push(A.into_iter()).unwrap();
+        builder.push_with(B.into_iter(), Some(&cpu)).unwrap();
+        builder.push_with(B.into_iter(), None).unwrap();
+        builder.push_with(A.into_iter(), Some(&up)).unwrap();
+        builder.push_with(B.into_iter(), Some(&cpu)).unwrap();
+        builder.push(A.into_iter()).unwrap();
+        let chunk = builder.finish();
+        let told: Vec<Option<&str>> = chunk.iter().map(|series| Some(&*series.metadata()?.family)).collect();
+        assert_eq!(told, [None, Some("cpu"), None, Some("up"), Some("cpu"), None]);
+        assert_eq!(chunk.families().len(), 2);
+        builder.push(A.into_iter()).unwrap();
+        assert!(builder.finish().metadata(0).is_none(), "a builder begins anew");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::chunk::{Chunk, ChunkBuilder, Full, SeriesRef};
+use crate::metadata::Metadata;
 
 /// An immutable list of series. Cloning shares the chunks.
 #[derive(Clone, Debug, Default)]
@@ -57,11 +58,23 @@ impl LayoutBuilder {
     /// # Errors
     /// [`Full`] if the series alone is too wide for a chunk (more than 32 767 labels).
     pub fn push<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Result<(), Full> {
-        if self.open.push(labels.clone()).is_ok() {
+        self.push_with(labels, None)
+    }
+
+    /// Adds a series as [`LayoutBuilder::push`] does, with what its target says about its family.
+    ///
+    /// # Errors
+    /// As [`LayoutBuilder::push`].
+    pub fn push_with<'a>(
+        &mut self,
+        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        metadata: Option<&Arc<Metadata>>,
+    ) -> Result<(), Full> {
+        if self.open.push_with(labels.clone(), metadata).is_ok() {
             return Ok(());
         }
         self.cut();
-        self.open.push(labels)
+        self.open.push_with(labels, metadata)
     }
 
     /// Takes over a finished chunk as it is; series added before it stay before it.

@@ -3,8 +3,11 @@
 
 mod batch;
 mod chunk;
+mod details;
+mod histogram;
 pub mod labels;
 mod layout;
+mod metadata;
 pub mod re2;
 mod receive;
 pub mod relabel;
@@ -12,7 +15,10 @@ pub mod stale;
 pub mod transform;
 
 pub use batch::Batch;
-pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, Metadata, MetricType, SeriesRef};
+pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, SeriesRef};
+pub use details::{Details, Exemplar};
+pub use histogram::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span};
 pub use labels::{Labels, LabelsBuilder};
 pub use layout::{Layout, LayoutBuilder};
+pub use metadata::{Metadata, MetricType};
 pub use receive::{ConsumeMetrics, Refused};

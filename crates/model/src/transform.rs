@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::chunk::{Chunk, ChunkBuilder, Full};
-use crate::{Batch, LabelsBuilder, Layout};
+use crate::{Batch, Details, LabelsBuilder, Layout, Metadata};
 
 /// An edit of one label set; `false` drops the series.
 pub type Edit<'e> = dyn FnMut(&mut LabelsBuilder) -> bool + 'e;
@@ -41,7 +41,7 @@ pub fn map_chunk(chunk: &Arc<Chunk>, edit: &mut Edit<'_>) -> Mapped {
         }
         if edit(&mut labels) {
             unchanged &= labels.iter().eq(series.iter());
-            output.push(row as u16, &labels); // a chunk has at most 512 rows
+            output.push(row as u16, &labels, series.metadata()); // a chunk has at most 512 rows
         }
     }
     if unchanged && output.rows.len() == chunk.len() {
@@ -59,10 +59,10 @@ struct Output {
 }
 
 impl Output {
-    fn push(&mut self, row: u16, labels: &LabelsBuilder) {
-        let added = self.open.push(labels.iter()).or_else(|Full| {
+    fn push(&mut self, row: u16, labels: &LabelsBuilder, metadata: Option<&Arc<Metadata>>) {
+        let added = self.open.push_with(labels.iter(), metadata).or_else(|Full| {
             self.cut();
-            self.open.push(labels.iter())
+            self.open.push_with(labels.iter(), metadata)
         });
         match added {
             Ok(()) => self.rows.push(row),
@@ -185,7 +185,9 @@ impl LayoutMapper {
         let Some(gather) = &mapped.gather else { return Some(Batch { layout: mapped.layout.clone(), ..batch }) };
         let len = mapped.layout.len();
         let timestamps = batch.timestamps.as_deref().map(|all| gathered(all, gather, len));
-        Some(Batch { values: gathered(&batch.values, gather, len), timestamps, layout: mapped.layout.clone(), ..batch })
+        let values = gathered(&batch.values, gather, len);
+        let details = batch.details.as_deref().map(|details| moved(details, gather)).filter(|details| !details.is_empty());
+        Some(Batch { values, timestamps, details: details.map(Arc::new), layout: mapped.layout.clone(), ..batch })
     }
 
     /// Counters and sizes.
@@ -323,6 +325,27 @@ fn assemble(layout: &Layout, parts: Vec<(usize, Edited)>) -> MappedLayout {
 }
 
 /// The values of the rows that are left, in order.
+/// The details of the rows that are left.
+fn moved(details: &Details, gather: &[(usize, Edited)]) -> Details {
+    let starts: Vec<(usize, usize)> = gather
+        .iter()
+        .scan((0, 0), |next, (chunk_len, edited)| {
+            let left = edited.rows().map_or(*chunk_len, <[u16]>::len);
+            Some(std::mem::replace(next, (next.0 + chunk_len, next.1 + left)))
+        })
+        .collect();
+    details.moved(|row| {
+        let chunk = starts.partition_point(|(start, _)| *start <= row as usize).checked_sub(1)?;
+        let (old_start, new_start) = starts[chunk];
+        let within = row as usize - old_start;
+        let new = match gather[chunk].1.rows() {
+            None => within,
+            Some(rows) => rows.binary_search(&u16::try_from(within).ok()?).ok()?,
+        };
+        Some((new_start + new) as u32)
+    })
+}
+
 fn gathered<T: Copy>(all: &[T], gather: &[(usize, Edited)], len: usize) -> Arc<[T]> {
     let mut kept = Vec::with_capacity(len);
     let mut rest = all;

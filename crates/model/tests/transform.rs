@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::relabel::{Action, Config, Rules};
 use model::transform::{LayoutMapper, map_chunk};
-use model::{Batch, Chunk, ChunkBuilder, Labels, LabelsBuilder, Layout, LayoutBuilder, MAX_CHUNK_SERIES};
+use model::{Batch, Chunk, ChunkBuilder, Details, Exemplar, Labels, LabelsBuilder, Layout, LayoutBuilder, MAX_CHUNK_SERIES};
 use proptest::prelude::*;
 
 fn chunk(names: &[&str]) -> Arc<Chunk> {
@@ -254,4 +254,24 @@ proptest! {
             prop_assert_eq!(&got, &expected);
         }
     }
+}
+
+#[test]
+fn details_go_with_their_series_across_chunks() {
+    let layout = layout(&[&["a", "b"], &["c", "b", "d"], &["e"]]);
+    let exemplar = |value| Exemplar { labels: Labels::empty(), value, timestamp: None };
+    let details = Details {
+        exemplars: (0..6).map(|row| (row, exemplar(f64::from(row)))).collect(),
+        created: Box::new([(1, 10), (4, 40)]),
+        ..Details::default()
+    };
+    let mapper = LayoutMapper::new(100);
+    let mapped = mapper.map(batch(&layout).with_details(details), &mut drop_b).unwrap();
+    let kept = mapped.details.as_ref().unwrap();
+    let of_row = |row| kept.exemplars(row).iter().map(|(_, exemplar)| exemplar.value).collect::<Vec<_>>();
+    let expected: Vec<Vec<f64>> = mapped.values.iter().map(|value| vec![*value]).collect();
+    assert_eq!((0..mapped.len() as u32).map(of_row).collect::<Vec<_>>(), expected);
+    assert_eq!(*kept.created, [(2, 40)]);
+    let only_b = batch(&layout).with_details(Details { created: Box::new([(1, 10)]), ..Details::default() });
+    assert!(mapper.map(only_b, &mut drop_b).unwrap().details.is_none(), "empty details are none");
 }

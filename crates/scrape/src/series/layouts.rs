@@ -29,7 +29,7 @@ pub(super) fn without(layout: &Arc<Layout>, rows: &[u32]) -> Arc<Layout> {
 
 /// Adds a series that has been in a chunk before, and so fits into one.
 pub(super) fn push(builder: &mut LayoutBuilder, series: SeriesRef<'_>) {
-    let pushed = builder.push(series.iter());
+    let pushed = builder.push_with(series.iter(), series.metadata());
     debug_assert!(pushed.is_ok());
 }
 
