@@ -47,7 +47,7 @@ pub struct Options {
 /// What keeps it from starting, other than the configuration's diagnostics, which are printed here.
 pub fn run(options: Options) -> Result<ExitCode> {
     let source = Source::read(&options.config)?;
-    let findings = runtime::validate(&source, registry::FAMILIES, options.flags.stability_level);
+    let findings = runtime::validate(&source, registry::FAMILIES, options.flags.stability_level, VERSION);
     if findings.has_errors() {
         return Ok(refused(&findings.render(source.texts(), colour())));
     }
