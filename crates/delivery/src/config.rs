@@ -66,14 +66,20 @@ pub struct BufferConfig {
 pub struct DiskConfig {
     /// A directory of the endpoint's own. It is created if missing and locked while in use.
     pub directory: PathBuf,
-    /// Most bytes in it; the oldest samples go (and are counted) when they would be exceeded.
-    pub max_bytes: u64,
+    /// Most bytes in it; the oldest samples go (and are counted) when they would be exceeded. None: [`DEFAULT_DISK_BYTES`], or
+    /// [`VOLUME_PERCENT`] of the volume if that is less.
+    pub max_bytes: Option<u64>,
+    /// Whether what was written is also synchronised, each second, so that it survives a loss of power. A process that dies loses nothing
+    /// of what was written either way.
+    pub fsync: bool,
 }
 
 /// Default of [`BufferConfig::memory_bytes`].
 pub const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
 /// Default of [`DiskConfig::max_bytes`].
 pub const DEFAULT_DISK_BYTES: u64 = 8 << 30;
+/// Of a small volume an endpoint takes no more than this part by default.
+pub const VOLUME_PERCENT: u64 = 80;
 /// What an endpoint may keep on disk at least: a few segments of useful size.
 pub const MIN_DISK_BYTES: u64 = 1 << 20;
 
@@ -139,7 +145,7 @@ impl Config {
             return Err(order("min_backoff", format!("{:?}", queue.min_backoff), "max_backoff", format!("{:?}", queue.max_backoff)));
         }
         match &self.buffer.disk {
-            Some(disk) if disk.max_bytes < MIN_DISK_BYTES => Err(ConfigError::DiskTooSmall(disk.max_bytes)),
+            Some(DiskConfig { max_bytes: Some(bytes), .. }) if *bytes < MIN_DISK_BYTES => Err(ConfigError::DiskTooSmall(*bytes)),
             _ => Ok(()),
         }
     }
@@ -184,7 +190,7 @@ mod tests {
             error(|config| config.queue.min_backoff = Duration::from_secs(6)),
             "min_backoff (6s) must not be greater than max_backoff (5s)"
         );
-        let disk = DiskConfig { directory: "/x".into(), max_bytes: 5 };
+        let disk = DiskConfig { directory: "/x".into(), max_bytes: Some(5), fsync: false };
         let small = config(|config| config.buffer.disk = Some(disk.clone())).validate().unwrap_err();
         assert_eq!(small.to_string(), "the disk queue needs at least 1048576 bytes, not 5");
     }

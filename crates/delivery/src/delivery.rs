@@ -1,6 +1,6 @@
 //! An endpoint put together: queue, shards, disk, and their start and end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::info;
 
-use crate::config::{Config, ConfigError, DiskConfig};
+use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
 use crate::encode::Encoder;
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
@@ -201,7 +201,19 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
 }
 
 fn open_log(disk: &DiskConfig) -> Result<Log, StartError> {
-    Log::open(&disk.directory, disk.max_bytes).map_err(|source| StartError::Disk { directory: disk.directory.clone(), source })
+    let open = || {
+        std::fs::create_dir_all(&disk.directory)?;
+        let max_bytes = disk.max_bytes.map_or_else(|| share_of_volume(&disk.directory), Ok)?;
+        Log::open(&disk.directory, max_bytes, disk.fsync)
+    };
+    open().map_err(|source| StartError::Disk { directory: disk.directory.clone(), source })
+}
+
+/// What an endpoint may use of the volume that the directory is on.
+fn share_of_volume(directory: &Path) -> std::io::Result<u64> {
+    let volume = rustix::fs::statvfs(directory)?;
+    let share = volume.f_frsize.saturating_mul(volume.f_blocks) / 100 * VOLUME_PERCENT;
+    Ok(share.clamp(MIN_DISK_BYTES, DEFAULT_DISK_BYTES))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -230,5 +242,12 @@ mod tests {
         assert_eq!(without_credentials("http://user:secret@host:9/api/v1/push?a=b"), "http://host:9/api/v1/push?a=b");
         assert_eq!(without_credentials("http://host/api"), "http://host/api");
         assert_eq!(without_credentials("user:secret@host"), "invalid URL");
+    }
+
+    #[test]
+    fn no_volume_gives_more_than_its_share_or_the_default() {
+        let share = share_of_volume(Path::new("/")).unwrap();
+        assert!((MIN_DISK_BYTES..=DEFAULT_DISK_BYTES).contains(&share), "{share}");
+        assert!(share_of_volume(Path::new("/nowhere")).is_err());
     }
 }

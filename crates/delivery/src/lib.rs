@@ -15,7 +15,9 @@ mod shared;
 mod spool;
 mod status;
 
-pub use config::{BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig};
+pub use config::{
+    BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig, VOLUME_PERCENT,
+};
 pub use delivery::{Delivery, Drained, StartError};
 pub use encode::Relabel;
 pub use metrics::Metrics;

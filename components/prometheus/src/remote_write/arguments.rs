@@ -59,6 +59,19 @@ pub struct Endpoint {
     /// A relabelling rule for this receiver.
     #[syntax(block)]
     pub write_relabel_config: Vec<RuleBlock>,
+    /// What waits on disk while the receiver can't be reached. Not in Alloy.
+    #[syntax(block)]
+    pub disk_queue: DiskQueue,
+}
+
+/// The part of a receiver's queue that is on disk.
+#[derive(Block, Clone, Debug, PartialEq)]
+pub struct DiskQueue {
+    /// Most bytes on disk; when more would be needed, the oldest samples are dropped and counted. 0 for 8 GiB, or 80 % of the volume if
+    /// that is less.
+    pub max_bytes: u64,
+    /// Whether what was written is synchronised each second, so that it survives a loss of power too.
+    pub fsync: bool,
 }
 
 /// Queue and shards of a receiver.
@@ -149,6 +162,9 @@ impl Endpoint {
         }
         if queue.max_backoff < queue.min_backoff {
             return Err("max_backoff of queue_config is less than min_backoff".to_owned());
+        }
+        if (1..delivery::MIN_DISK_BYTES).contains(&self.disk_queue.max_bytes) {
+            return Err(format!("max_bytes of disk_queue must be 0 or at least {}", delivery::MIN_DISK_BYTES));
         }
         RuleBlock::compile(&self.write_relabel_config).map(drop)
     }

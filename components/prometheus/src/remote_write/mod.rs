@@ -18,7 +18,7 @@ use syntax::Block;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
-use arguments::Endpoint;
+use arguments::{DiskQueue, Endpoint};
 use post::Poster;
 
 /// How often the endpoints' state is made the component's health.
@@ -221,11 +221,11 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
             retry_on_http_429: queue.retry_on_http_429,
             sample_age_limit: queue.sample_age_limit,
         },
-        buffer: BufferConfig { disk: Some(disk(data_path, name)), ..BufferConfig::default() },
+        buffer: BufferConfig { disk: Some(disk(data_path, name, &endpoint.disk_queue)), ..BufferConfig::default() },
     })
 }
 
-fn disk(data_path: &Path, name: &str) -> DiskConfig {
+fn disk(data_path: &Path, name: &str, arguments: &DiskQueue) -> DiskConfig {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     // A name that can't be a folder's is told from others that look like it by its hash.
     let folder = match name.chars().all(safe) {
@@ -237,7 +237,7 @@ fn disk(data_path: &Path, name: &str) -> DiskConfig {
         }
     };
     let directory: PathBuf = data_path.join("queue").join(folder);
-    DiskConfig { directory, max_bytes: delivery::DEFAULT_DISK_BYTES }
+    DiskConfig { directory, max_bytes: (arguments.max_bytes > 0).then_some(arguments.max_bytes), fsync: arguments.fsync }
 }
 
 /// Where batches go in: every endpoint gets each batch, and one that refuses costs the others nothing.
