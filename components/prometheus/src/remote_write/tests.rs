@@ -68,7 +68,7 @@ async fn while_an_endpoint_is_replaced_batches_are_refused_and_not_lost_in_silen
 fn the_disk_queue_has_a_size_of_its_own_or_that_of_its_volume() {
     let of = |block: &str| {
         let source = format!("endpoint {{\nurl = \"http://localhost/write\"\n{block}\n}}");
-        let arguments: Arguments = syntax::decode_str(&source, &syntax::Scope::new()).map_err(|error| error.to_string())?;
+        let arguments: Arguments = syntax::decode_str(&source, &Scope::new()).map_err(|error| error.to_string())?;
         Ok::<_, String>(disk(Path::new("/data"), "one", &arguments.endpoint[0].disk_queue))
     };
     assert_eq!(of("").map(|disk| (disk.max_bytes, disk.fsync)), Ok((None, false)));
