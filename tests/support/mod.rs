@@ -1,6 +1,7 @@
 //! What end-to-end tests share: Debian's programs, free ports, and a real Prometheus as receiver.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests: each uses a part, and fails by panicking
 
+pub mod hostile;
 pub mod pipe;
 
 use std::collections::BTreeMap;

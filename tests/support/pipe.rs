@@ -37,6 +37,8 @@ pub struct Pipe {
     folder: TempDir,
     address: String,
     surroundings: Surroundings,
+    /// Further flags.
+    flags: Vec<String>,
     process: Option<Process>,
     began_ms: i64,
 }
@@ -45,6 +47,13 @@ impl Pipe {
     /// `endpoint`: more of the block `endpoint`.
     pub async fn start(endpoint: &str) -> Self {
         Self::with(SERIES, endpoint, Surroundings::Plain).await
+    }
+
+    /// Beside its own endpoint it has others: whole blocks. A polite end may not wait for them.
+    pub async fn beside(endpoints: &str, flags: &[String]) -> Self {
+        let anchor = "prometheus.remote_write \"probe\" {\n";
+        let edit = |config: String| config.replace(anchor, &format!("{anchor}{endpoints}"));
+        Self::configured(SERIES, edit, Surroundings::Plain, flags).await
     }
 
     pub async fn with_series(series: usize, endpoint: &str) -> Self {
@@ -60,6 +69,11 @@ impl Pipe {
     }
 
     async fn with(series: usize, endpoint: &str, surroundings: Surroundings) -> Self {
+        let edit = |config: String| config.replacen("/api/v1/write\"\n", &format!("/api/v1/write\"\n\n\t\t{endpoint}\n"), 1);
+        Self::configured(series, edit, surroundings, &[]).await
+    }
+
+    async fn configured(series: usize, edit: impl Fn(String) -> String, surroundings: Surroundings, flags: &[String]) -> Self {
         let began_ms = now_ms();
         let targets = TargetOptions { targets: TARGETS, series, tick: INTERVAL, groups: TARGETS, ..TargetOptions::default() };
         let targets = Targets::start(targets).await.unwrap();
@@ -73,13 +87,12 @@ impl Pipe {
             batch_deadline: Some(Duration::from_millis(200)),
             ..Pipeline::new(targets.sd_url(), receiver.url(), INTERVAL)
         };
-        let url = format!("url = {:?}", receiver.url());
-        let config = pipeline.to_string().replace(&url, &format!("{url}\n\n\t\t{endpoint}"));
+        let config = edit(pipeline.to_string());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.alloy"), config).unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
-        let mut pipe = Self { receiver, judge, targets, folder, address, surroundings, process: None, began_ms };
+        let mut pipe = Self { receiver, judge, targets, folder, address, surroundings, flags: flags.to_vec(), process: None, began_ms };
         pipe.restart().await;
         pipe
     }
@@ -106,10 +119,24 @@ impl Pipe {
             }
         };
         command.arg("run").arg("--cluster.enabled").arg(format!("--server.http.listen-addr={}", self.address));
-        command.arg(format!("--storage.path={}", data.display())).arg(self.folder.path().join("config.alloy"));
+        command.arg(format!("--storage.path={}", data.display())).args(&self.flags).arg(self.folder.path().join("config.alloy"));
         let process = Process::spawn("collector", command, &self.folder.path().join("log")).unwrap();
         process.ready(&format!("http://{}/-/ready", self.address), Duration::from_secs(30)).await.unwrap();
         self.process = Some(process);
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
+    }
+
+    /// Adds to the configuration and has it loaded.
+    pub async fn add_blocks(&self, blocks: &str) {
+        let path = self.folder.path().join("config.alloy");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{config}\n{blocks}")).unwrap();
+        let (status, text) = self.get("/-/reload").await;
+        assert_eq!(status, 200, "{text}");
     }
 
     /// SIGTERM; it must end well.
@@ -192,8 +219,7 @@ impl Pipe {
 
     /// Leaves no byte of the small disk free.
     pub fn fill_disk(&self) -> PathBuf {
-        let pid = self.process.as_ref().unwrap().pid();
-        let inside = format!("/proc/{pid}/root{}", self.folder.path().join("data/ballast").display());
+        let inside = format!("/proc/{}/root{}", self.pid(), self.folder.path().join("data/ballast").display());
         let mut file = std::fs::File::create(&inside).unwrap();
         while file.write_all(&[1; 4096]).is_ok() {}
         inside.into()
