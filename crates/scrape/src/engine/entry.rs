@@ -100,7 +100,7 @@ impl Active {
         let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
         let last_timestamp = handover.as_ref().map_or(i64::MIN, |handover| handover.last_timestamp);
         if let Some(handover) = handover {
-            series.inherit(handover.live);
+            series.inherit(handover.live, last_timestamp);
         }
         Self {
             series,
@@ -127,7 +127,7 @@ impl Active {
             let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
             let report = ReportSeries::new(target.key, &target.labels, job.config.extra_metrics);
             chunks.extend(self.report.vanishing(&report));
-            series.inherit(Arc::new(Layout::new(chunks)));
+            series.inherit(Arc::new(Layout::new(chunks)), self.last_timestamp);
             (self.series, self.report) = (series, report);
         }
         self.request = request(target, job);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use exposition::LabelBuffer;
 use hashbrown::HashMap;
-use model::{Chunk, ChunkBuilder, SeriesRef, labels::hash_pairs};
+use model::{Chunk, ChunkBuilder, Metadata, SeriesRef, labels::hash_pairs};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::SeriesError;
@@ -37,12 +37,19 @@ impl Fresh {
         self.known.get(&text).copied()
     }
 
-    pub(super) fn push(&mut self, text: &[u8], labels: &LabelBuffer, before: u32) -> Result<(), SeriesError> {
+    /// Adds a series that was found before row `before`, with what is known of its family.
+    pub(super) fn push(
+        &mut self,
+        text: &[u8],
+        labels: &LabelBuffer,
+        before: u32,
+        family: Option<&Arc<Metadata>>,
+    ) -> Result<(), SeriesError> {
         let number = self.len() as u32;
-        if self.open.push(labels.iter()).is_err() {
+        if self.open.push_with(labels.iter(), family).is_err() {
             self.cut();
             // Label counts are bounded, so an empty chunk has room for any series.
-            self.open.push(labels.iter()).map_err(|_| SeriesError::TooManySeries)?;
+            self.open.push_with(labels.iter(), family).map_err(|_| SeriesError::TooManySeries)?;
         }
         let hash = xxh3_64(text);
         self.known.insert(hash, number);

@@ -2,8 +2,9 @@
 
 use hashbrown::HashMap;
 
-use super::session::{UNSEEN, Visit};
+use super::columns::UNSEEN;
 use super::state::NO_STAMP;
+use super::visit::Visit;
 
 impl Visit<'_> {
     /// Settles new texts of known labels. A series whose old text didn't come is the same one, spelt anew; of one that came in two
@@ -23,26 +24,35 @@ impl Visit<'_> {
                 }
             }
         }
+        // Where what is known beside the values goes: of second spellings nowhere.
+        let mut anew = HashMap::new();
         for (row, number) in self.same_labels(&by_id) {
             if self.columns.is_seen(row as usize) {
                 self.second_spelling(number, row);
             } else {
                 self.spelt_anew(number, row);
+                anew.insert(self.rows as u32 + number, row);
             }
             settled[number as usize] = true;
         }
+        let is_settled = |row: u32| (row as usize).checked_sub(self.rows).is_some_and(|number| settled[number]);
+        self.columns.details.renumber(|row| if is_settled(row) { anew.get(&row).copied() } else { Some(row) });
         settled
     }
 
-    /// Rows of the layout with the labels of a new series: (row, number of the new series).
-    fn same_labels(&self, by_id: &HashMap<u32, Vec<u32>>) -> Vec<(u32, u32)> {
+    /// Rows of the layout with the labels of a new series: (row, number of the new series). What is told of those series' families is
+    /// told of the rows.
+    fn same_labels(&mut self, by_id: &HashMap<u32, Vec<u32>>) -> Vec<(u32, u32)> {
         let (mut found, mut row) = (Vec::new(), 0);
         let fresh = &self.columns.fresh;
         for chunk in self.target.layout.chunks() {
             for at in 0..chunk.len() {
-                if let Some(numbers) = by_id.get(&self.target.rows.ids[row]) {
-                    let same = numbers.iter().find(|number| fresh.series(**number).iter().eq(chunk.series(at).iter()));
-                    found.extend(same.map(|number| (row as u32, *number)));
+                if let Some(numbers) = by_id.get(&self.target.rows.ids[row])
+                    && let Some(number) = numbers.iter().find(|number| fresh.series(**number).iter().eq(chunk.series(at).iter()))
+                {
+                    found.push((row as u32, *number));
+                    let told = fresh.series(*number).metadata().filter(|told| chunk.metadata(at) != Some(*told));
+                    self.columns.families.changed.extend(told.map(|told| (row as u32, told.clone())));
                 }
                 row += 1;
             }
@@ -60,7 +70,7 @@ impl Visit<'_> {
         }
         let own = self.rows as u32 + number;
         self.columns.omitted.retain(|row| *row != own);
-        self.columns.extras.retain(|(row, ..)| *row != own);
+        self.columns.extras.retain(|extra| extra.row != own);
     }
 
     /// A new series is the one of `row`, whose old text didn't come.
@@ -73,7 +83,7 @@ impl Visit<'_> {
             columns.stamps[at] = columns.stamps[own];
         }
         columns.omitted.iter_mut().filter(|row| **row as usize == own).for_each(|omitted| *omitted = row);
-        columns.extras.iter_mut().filter(|(row, ..)| *row as usize == own).for_each(|extra| extra.0 = row);
+        columns.extras.iter_mut().filter(|extra| extra.row as usize == own).for_each(|extra| extra.row = row);
         self.seen += 1;
         self.target.rows.texts[at] = columns.fresh.texts[number as usize];
         self.target.rows.lens[at] = columns.fresh.lens[number as usize];

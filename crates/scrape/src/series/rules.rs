@@ -29,6 +29,19 @@ pub struct Rules {
     pub label_value_length_limit: usize,
     /// Names that are not valid by this fail the scrape.
     pub names: NameValidation,
+    /// Series keep what the target says about their families.
+    pub honor_metadata: bool,
+    /// Series get their type and unit as labels `__type__` and `__unit__`.
+    pub type_and_unit_labels: bool,
+    /// A sample of zero is written at the time at which a series says that its counting began.
+    pub start_zeros: bool,
+}
+
+impl Rules {
+    /// Whether it matters what the target says about families.
+    pub(super) fn wants_families(&self) -> bool {
+        self.honor_metadata || self.type_and_unit_labels
+    }
 }
 
 impl Default for Rules {
@@ -43,6 +56,9 @@ impl Default for Rules {
             label_name_length_limit: 0,
             label_value_length_limit: 0,
             names: NameValidation::Legacy,
+            honor_metadata: false,
+            type_and_unit_labels: false,
+            start_zeros: false,
         }
     }
 }

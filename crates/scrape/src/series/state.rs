@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use model::{Batch, Labels, Layout, stale::STALE_NAN};
 
 use super::comments::Runs;
+use super::exemplars::Memory;
 use super::index::Index;
 use super::layouts;
 use super::rules::Rules;
@@ -53,6 +54,10 @@ pub struct TargetSeries {
     pub(super) runs: Runs,
     /// The series have samples that no staleness marker has ended yet.
     pub(super) alive: bool,
+    /// The latest exemplars; only if any series has one.
+    pub(super) exemplars: Option<Box<Memory>>,
+    /// The time of the latest samples or staleness markers that did not have their own, here or where the series were inherited from.
+    pub(super) last_time: i64,
     /// Series that somebody else scraped before, or this target under other rules: what of them doesn't come again gets a marker.
     pub(super) inherited: Option<Arc<Layout>>,
 }
@@ -73,6 +78,8 @@ impl TargetSeries {
             aliases: None,
             runs: Runs::default(),
             alive: false,
+            exemplars: None,
+            last_time: i64::MIN,
             inherited: None,
         }
     }
@@ -82,8 +89,9 @@ impl TargetSeries {
         self.rules = rules;
     }
 
-    /// Takes over series that were scraped elsewhere: those that the next scrape doesn't bring get staleness markers.
-    pub fn inherit(&mut self, layout: Arc<Layout>) {
+    /// Takes over series that were scraped elsewhere up to `last_time`: those that the next scrape doesn't bring get staleness markers.
+    pub fn inherit(&mut self, layout: Arc<Layout>, last_time: i64) {
+        self.last_time = self.last_time.max(last_time);
         self.inherited = if layout.is_empty() { None } else { Some(layout) };
     }
 
@@ -108,7 +116,7 @@ impl TargetSeries {
         if let Some(inherited) = self.inherited.take() {
             mark(inherited);
         }
-        self.alive = false;
+        (self.alive, self.last_time) = (false, self.last_time.max(timestamp));
         batches
     }
 
@@ -145,6 +153,7 @@ impl TargetSeries {
             + self.stamps.as_ref().map_or(0, |stamps| 8 * stamps.len())
             + self.index.as_ref().map_or(0, Index::heap_bytes)
             + self.aliases.as_ref().map_or(0, |aliases| aliases.allocation_size())
+            + self.exemplars.as_ref().map_or(0, |memory| memory.allocation_size())
             + self.runs.heap_bytes()
     }
 

@@ -1,7 +1,9 @@
 //! The series of a target through many scrapes, without I/O. What the tests share is here.
 
 mod changes;
+mod details;
 mod failures;
+mod families;
 mod random;
 mod steady;
 mod timestamps;
