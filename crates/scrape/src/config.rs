@@ -121,7 +121,7 @@ impl Config {
         if offered(&self.scrape_protocols).next().is_none() {
             return Err(ConfigError::Protocols);
         }
-        if let Some(fallback) = self.fallback_protocol.filter(|protocol| !protocol.is_readable()) {
+        if let Some(fallback) = self.fallback_protocol.filter(|protocol| protocol.format().is_none()) {
             return Err(ConfigError::Fallback(fallback));
         }
         if self.max_body_size == 0 {

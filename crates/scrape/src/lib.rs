@@ -54,6 +54,7 @@ mod duration;
 mod engine;
 pub mod fetch;
 mod handover;
+mod media_type;
 mod metrics;
 mod pool;
 mod protocol;

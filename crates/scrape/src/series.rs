@@ -12,6 +12,7 @@ mod details;
 mod error;
 mod exemplars;
 mod families;
+mod format;
 mod fresh;
 mod index;
 mod labels;
@@ -26,6 +27,7 @@ mod tests;
 mod visit;
 
 pub use error::SeriesError;
+pub use format::Format;
 pub use report::{Report, ReportSeries};
 pub use rules::{NameValidation, Rules};
 pub use session::{Counts, Scraped, Scratch, Session};

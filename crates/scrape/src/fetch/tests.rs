@@ -187,14 +187,22 @@ async fn the_content_type_matters_only_if_there_is_content() {
 }
 
 #[tokio::test]
-async fn an_unknown_encoding_fails_the_scrape() {
-    let server = Server::start(|_| {
-        let mut response = text("a 1\n");
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
-        response
-    })
-    .await;
-    assert_eq!(Scraper::new().error(&server).await, "unsupported Content-Encoding \"zstd\"");
+async fn an_encoding_that_was_not_asked_for_is_named_if_the_body_can_t_be_read() {
+    let encoded = |encoding: &'static str, body: &'static [u8]| {
+        Server::start(move |_| {
+            let mut response = text(body);
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            response
+        })
+    };
+    for encoding in ["zstd", "deflate", "br", "GZIP", "gzip, zstd", "identity", "utf-8", ""] {
+        let outcome = Scraper::new().scrape(&encoded(encoding, b"a 1\n").await).await;
+        assert_eq!(values(&outcome), [1.0], "as in Prometheus, what is said of plain text doesn't matter: {encoding:?}");
+    }
+    for encoding in ["zstd", "GZIP", "gzip, zstd"] {
+        let error = Scraper::new().error(&encoded(encoding, b"\x28\xb5\x2f\xfd\x00").await).await;
+        assert_eq!(error, format!("unsupported Content-Encoding {encoding:?}"));
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! One scrape of a target while its body comes in: what the parser finds is put into columns, and nothing of the target's state changes
 //! before the body is complete and right.
 
-use exposition::{Error, Parser};
 use model::Batch;
 
 use super::columns::Columns;
 use super::commit;
 use super::error::SeriesError;
+use super::format::{Format, Parsers};
 use super::state::TargetSeries;
 use super::visit::Visit;
 
@@ -42,28 +42,28 @@ pub struct Scraped {
 /// Memory that a scrape needs only while it goes on. To be used again for any target.
 #[derive(Default)]
 pub struct Scratch {
-    parser: Parser,
+    parsers: Parsers,
     pub(super) columns: Columns,
 }
 
 impl Scratch {
-    /// A scratch whose parser refuses lines of more than `max_line` bytes.
+    /// A scratch whose parsers refuse lines, or messages, of more than `max_item` bytes.
     #[must_use]
-    pub fn new(max_line: usize) -> Self {
-        Self { parser: Parser::new(max_line), columns: Columns::default() }
+    pub fn new(max_item: usize) -> Self {
+        Self { parsers: Parsers::new(max_item), columns: Columns::default() }
     }
 }
 
 /// A scrape that goes on. Dropping it leaves the target as it was.
 pub struct Session<'a> {
-    parser: &'a mut Parser,
+    parsers: &'a mut Parsers,
     visit: Visit<'a>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(target: &'a mut TargetSeries, timestamp: i64, scratch: &'a mut Scratch) -> Self {
-        scratch.parser.reset();
-        Self { parser: &mut scratch.parser, visit: Visit::new(target, &mut scratch.columns, timestamp) }
+    pub(super) fn new(target: &'a mut TargetSeries, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Self {
+        scratch.parsers.reset(format);
+        Self { parsers: &mut scratch.parsers, visit: Visit::new(target, &mut scratch.columns, timestamp) }
     }
 
     /// Takes the next bytes of the body.
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`SeriesError`]: the scrape has failed.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), SeriesError> {
-        self.parser.feed(bytes, &mut self.visit).map_err(flat)
+        self.parsers.feed(bytes, &mut self.visit)
     }
 
     /// Takes over what the body brought. An empty body is a good one: all series have vanished then.
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
     /// [`SeriesError`] with what was counted so far: the scrape has failed, and the target is as it was before it began. The caller
     /// then ends its series with [`TargetSeries::end`].
     pub fn finish(mut self) -> Result<Scraped, (SeriesError, Counts)> {
-        let finished = self.parser.finish(&mut self.visit).map_err(flat);
+        let finished = self.parsers.finish(&mut self.visit);
         self.visit.end();
         let (counts, limit) = (self.visit.counts, self.visit.target.rules.sample_limit);
         match finished {
@@ -100,12 +100,5 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.visit.counts
-    }
-}
-
-fn flat(error: Error<SeriesError>) -> SeriesError {
-    match error {
-        Error::Syntax(error) => error.into(),
-        Error::Refused(error) => error,
     }
 }

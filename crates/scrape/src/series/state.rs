@@ -7,6 +7,7 @@ use model::{Batch, Labels, Layout, stale::STALE_NAN};
 
 use super::comments::Runs;
 use super::exemplars::Memory;
+use super::format::Format;
 use super::index::Index;
 use super::layouts;
 use super::rules::Rules;
@@ -48,6 +49,8 @@ pub struct TargetSeries {
     pub(super) rows: Rows,
     /// Per row the last timestamp that the target gave, or [`NO_STAMP`]; only if any series has one.
     pub(super) stamps: Option<Box<[i64]>>,
+    /// The format of the last body.
+    format: Format,
     pub(super) index: Option<Index>,
     /// Other texts of series that a row already stands for, by hash. Only valid with the layout they were found with.
     pub(super) aliases: Option<Box<HashMap<u64, u32>>>,
@@ -74,6 +77,7 @@ impl TargetSeries {
             layout: Arc::default(),
             rows: Rows::default(),
             stamps: None,
+            format: Format::default(),
             index: None,
             aliases: None,
             runs: Runs::default(),
@@ -95,9 +99,24 @@ impl TargetSeries {
         self.inherited = if layout.is_empty() { None } else { Some(layout) };
     }
 
-    /// Begins a scrape whose samples are of `timestamp` (milliseconds since the epoch) unless they have their own.
-    pub fn begin<'a>(&'a mut self, timestamp: i64, scratch: &'a mut Scratch) -> Session<'a> {
-        Session::new(self, timestamp, scratch)
+    /// Begins a scrape whose samples are of `timestamp` (milliseconds since the epoch) unless they have their own, and whose body comes
+    /// in `format`.
+    pub fn begin<'a>(&'a mut self, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Session<'a> {
+        if std::mem::replace(&mut self.format, format) != format {
+            self.forget_texts();
+        }
+        Session::new(self, timestamp, format, scratch)
+    }
+
+    /// Forgets how series are written: in another format the same text may be wrong, or another series. The series stay known by their
+    /// labels.
+    fn forget_texts(&mut self) {
+        let rows = &mut self.rows;
+        // Different numbers, as they go into an index.
+        (0..).zip(&mut rows.texts).for_each(|(row, text)| *text = row);
+        rows.lens.fill(0);
+        (self.index, self.aliases) = (None, None);
+        self.runs.clear();
     }
 
     /// Notes that a scrape failed, or that there will be no other: staleness markers for all series that have none yet.

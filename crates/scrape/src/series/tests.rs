@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use model::{Batch, Labels, stale::is_stale};
 
-use super::{Counts, Rules, Scraped, Scratch, SeriesError, TargetSeries};
+use super::{Counts, Format, Rules, Scraped, Scratch, SeriesError, TargetSeries};
 
 /// A target with `job="j"` and whatever the last scrapes left in its scratch.
 struct Target {
@@ -34,7 +34,7 @@ impl Target {
     /// A scrape one second after the last one.
     fn try_scrape(&mut self, body: &str) -> Result<Scraped, (SeriesError, Counts)> {
         self.now += 1000;
-        let mut session = self.series.begin(self.now, &mut self.scratch);
+        let mut session = self.series.begin(self.now, Format::PrometheusText, &mut self.scratch);
         // In two pieces: nothing may depend on the whole body being there.
         let (one, two) = body.as_bytes().split_at(body.len() / 2);
         for piece in [one, two] {

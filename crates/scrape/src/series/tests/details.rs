@@ -29,7 +29,7 @@ impl Target {
     /// not taken.
     fn tell(&mut self, body: &str, tell: impl FnOnce(&mut Teller<'_, '_>, &[u32])) -> Scraped {
         self.now += 1000;
-        let mut session = self.series.begin(self.now, &mut self.scratch);
+        let mut session = self.series.begin(self.now, Format::PrometheusText, &mut self.scratch);
         let mut rows = Rows { visit: session.visit(), rows: Vec::new() };
         let mut parser = exposition::Parser::default();
         parser.feed(body.as_bytes(), &mut rows).unwrap();
@@ -202,7 +202,7 @@ fn a_failed_scrape_takes_no_exemplar() {
     target.scrape("a 1\n");
     {
         target.now += 1000;
-        let mut session = target.series.begin(target.now, &mut target.scratch);
+        let mut session = target.series.begin(target.now, Format::PrometheusText, &mut target.scratch);
         session.feed(b"a 1\n").unwrap();
         Teller(session.visit()).exemplar(0, exemplar("x", Some(5)));
         session.feed(b"!\n").unwrap_err();
@@ -254,7 +254,7 @@ fn of_a_series_in_two_spellings_the_first_one_counts_with_its_details() {
 #[test]
 fn beyond_the_sample_limit_nothing_is_kept() {
     let mut target = Target::new(Rules { sample_limit: 1, ..Rules::default() });
-    let mut session = target.series.begin(1000, &mut target.scratch);
+    let mut session = target.series.begin(1000, Format::PrometheusText, &mut target.scratch);
     session.feed(b"a 1\n").unwrap();
     let mut visit = Teller(session.visit());
     visit.histogram(u32::MAX, histogram(1), None);

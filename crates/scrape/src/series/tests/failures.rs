@@ -29,7 +29,7 @@ fn a_dropped_session_changes_nothing() {
     let mut target = Target::new(Rules::default());
     target.scrape("a 1\n");
     {
-        let mut session = target.series.begin(1500, &mut target.scratch);
+        let mut session = target.series.begin(1500, Format::PrometheusText, &mut target.scratch);
         session.feed(b"b 1\nc 1\n").unwrap();
     }
     assert_eq!(lines(&target.scrape("a 1\n").batches), ["a @2000 1"]);
