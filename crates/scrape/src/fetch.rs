@@ -141,7 +141,7 @@ pub(crate) async fn scrape(
     let mut workbench = pool.take();
     let Workbench { scratch, gunzip } = &mut *workbench;
     let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch);
-    let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0 };
+    let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, compression: None };
     let read = match timeout_at(deadline, reader.read(response, gunzip)).await {
         Ok(read) => read,
         Err(_) => Err(timed_out()),
@@ -159,17 +159,23 @@ struct Reader<'a> {
     pool: &'a Pool,
     limit: BodyLimit,
     decoded: u64,
+    /// A compression that nobody asked for, as the answer names it.
+    compression: Option<Box<str>>,
 }
 
 impl Reader<'_> {
     fn outcome(self, read: Result<(), ScrapeError>) -> Outcome {
         let body_size = i64::try_from(self.decoded).unwrap_or(i64::MAX);
         let counts = self.session.counts();
+        let explained = |error| match (error, self.compression) {
+            (SeriesError::Syntax(_), Some(compression)) => ScrapeError::Encoding(compression),
+            (error, _) => error.into(),
+        };
         match read.map(|()| self.session.finish()) {
             Ok(Ok(scraped)) => Outcome { counts: scraped.counts, result: Ok(scraped), body_size },
             // As in Prometheus: the size is told although the content is no good.
-            Ok(Err((error, counts))) => Outcome { result: Err(error.into()), counts, body_size },
-            Err(error @ ScrapeError::Series(_)) => Outcome { result: Err(error), counts, body_size },
+            Ok(Err((error, counts))) => Outcome { result: Err(explained(error)), counts, body_size },
+            Err(ScrapeError::Series(error)) => Outcome { result: Err(explained(error)), counts, body_size },
             Err(error) => Outcome::failed(error, counts),
         }
     }
@@ -191,14 +197,10 @@ impl Reader<'_> {
             self.compressed(&mut body, gunzip).await
         } else {
             // As in Prometheus: what else is said of the encoding is not believed, but it may explain an error.
-            self.plain(&mut body).await.map_err(|error| match error {
-                ScrapeError::Series(SeriesError::Syntax(_)) if is_compression(encoding) => {
-                    ScrapeError::Encoding(encoding.chars().take(50).collect())
-                }
-                error => error,
-            })
+            self.compression = is_compression(encoding).then(|| encoding.chars().take(50).collect());
+            self.plain(&mut body).await
         };
-        if matches!(read, Err(ScrapeError::Series(_) | ScrapeError::ContentType(_) | ScrapeError::Encoding(_))) {
+        if matches!(read, Err(ScrapeError::Series(_) | ScrapeError::ContentType(_))) {
             drain(&mut body).await;
         }
         read
