@@ -27,7 +27,9 @@ struct Positional {
 
 impl Visitor for Positional {
     type Error = std::convert::Infallible;
-    const WANTS_METADATA: bool = false;
+    fn wants_metadata(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn expected_len(&self) -> usize {

@@ -278,7 +278,7 @@ impl Parser {
 
     fn comment<V: Visitor>(&mut self, rest: &[u8], hash: usize, newline: usize, visitor: &mut V) -> Result<usize, Stop> {
         let view = self.view(rest);
-        match comment::read(view, hash, newline, V::WANTS_METADATA)? {
+        match comment::read(view, hash, newline, visitor.wants_metadata())? {
             Comment::Plain(end) => Ok(end),
             Comment::About { kind, entry, end } => {
                 self.kind = kind.unwrap_or(self.kind);

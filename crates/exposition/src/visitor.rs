@@ -73,8 +73,11 @@ pub trait Visitor {
     /// Why the visitor refuses to go on.
     type Error;
 
-    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not.
-    const WANTS_METADATA: bool = true;
+    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not. The same answer for a whole body.
+    #[inline]
+    fn wants_metadata(&self) -> bool {
+        true
+    }
 
     /// How long the text of the next series will be if it is the one that is expected; 0 if none is, or if its text holds a newline
     /// (as each expected series is counted as one line).

@@ -58,6 +58,11 @@ impl Visitor for Visit<'_> {
     type Error = SeriesError;
 
     #[inline]
+    fn wants_metadata(&self) -> bool {
+        self.families
+    }
+
+    #[inline]
     fn expected_len(&self) -> usize {
         self.target.rows.lens.get(self.next).map_or(0, |len| usize::from(*len))
     }
@@ -149,9 +154,7 @@ impl Visitor for Visit<'_> {
     }
 
     fn metadata(&mut self, entry: Entry<'_>) {
-        if self.families {
-            self.columns.families.tell(entry, &self.target.layout, self.next);
-        }
+        self.columns.families.tell(entry, &self.target.layout, self.next);
     }
 
     #[inline]
