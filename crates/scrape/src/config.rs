@@ -1,6 +1,7 @@
 //! What the engine is told about a scrape job: evaluated arguments, without a configuration language.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Ownership;
@@ -43,6 +44,8 @@ pub struct Config {
     pub escaping: Escaping,
     /// Report `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` too.
     pub extra_metrics: bool,
+    /// The file to which scrapes are written that get no body.
+    pub failure_log: Option<PathBuf>,
     /// Which targets this node scrapes.
     pub ownership: Ownership,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             fallback_protocol: Some(ScrapeProtocol::PrometheusText0_0_4),
             escaping: Escaping::Underscores,
             extra_metrics: false,
+            failure_log: None,
             ownership: Ownership::All,
         }
     }
@@ -92,6 +96,14 @@ pub enum ConfigError {
     /// A fallback format that can't be read.
     #[error("scrape_fallback_protocol {0} can't be read: use PrometheusText0.0.4 or PrometheusText1.0.0, or none")]
     Fallback(ScrapeProtocol),
+    /// A file that can't be opened.
+    #[error("scrape_failure_log_file {path:?} can't be written: {error}")]
+    FailureLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Box<str>,
+    },
     /// A job without a name.
     #[error("job_name must not be empty")]
     JobName,
@@ -138,6 +150,7 @@ impl Config {
             scrape_interval: Duration::ZERO,
             scrape_timeout: Duration::ZERO,
             rules: Rules { sample_limit: 0, ..config.rules.clone() },
+            failure_log: None,
             ownership: Ownership::All,
             ..config.clone()
         };

@@ -52,6 +52,7 @@ mod address;
 mod config;
 mod duration;
 mod engine;
+mod failures;
 pub mod fetch;
 mod handover;
 mod media_type;

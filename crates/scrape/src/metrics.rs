@@ -43,6 +43,8 @@ pub struct Metrics {
     pub(crate) held_back: IntCounter,
     pub(crate) refused: IntCounter,
     pub(crate) refused_samples: IntCounter,
+    pub(crate) exemplars_out_of_order: IntCounter,
+    pub(crate) failures_lost: IntCounter,
 }
 
 impl Metrics {
@@ -99,14 +101,23 @@ impl Metrics {
             held_back: add.counter("collector_scrape_slots_held_back_total", "Slots without a scrape, as another node may have it.")?,
             refused: add.counter("collector_scrape_batches_refused_total", "Batches that the receivers refused.")?,
             refused_samples: add.counter("collector_scrape_samples_refused_total", "Samples in batches that the receivers refused.")?,
+            exemplars_out_of_order: add
+                .counter("prometheus_target_scrapes_exemplar_out_of_order_total", "Exemplars rejected as their series had a later one.")?,
+            failures_lost: add.counter(
+                "collector_scrape_failure_log_lines_lost_total",
+                "Failed scrapes that could not be written to scrape_failure_log_file.",
+            )?,
         })
     }
 
     /// Adds what a scrape counted.
     pub(crate) fn count(&self, counts: &Counts) {
-        for (counter, count) in
-            [(&self.duplicates, counts.duplicates), (&self.out_of_order, counts.out_of_order), (&self.out_of_bounds, counts.out_of_bounds)]
-        {
+        for (counter, count) in [
+            (&self.duplicates, counts.duplicates),
+            (&self.out_of_order, counts.out_of_order),
+            (&self.out_of_bounds, counts.out_of_bounds),
+            (&self.exemplars_out_of_order, counts.exemplars_out_of_order),
+        ] {
             if count > 0 {
                 counter.inc_by(count as u64);
             }
@@ -172,9 +183,10 @@ mod tests {
     #[test]
     fn counts_are_added() {
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let counts = Counts { duplicates: 1, out_of_order: 2, out_of_bounds: 3, ..Counts::default() };
+        let counts = Counts { duplicates: 1, out_of_order: 2, out_of_bounds: 3, exemplars_out_of_order: 4, ..Counts::default() };
         metrics.count(&counts);
         metrics.count(&counts);
-        assert_eq!([metrics.duplicates.get(), metrics.out_of_order.get(), metrics.out_of_bounds.get()], [2, 4, 6]);
+        let counted = [&metrics.duplicates, &metrics.out_of_order, &metrics.out_of_bounds, &metrics.exemplars_out_of_order];
+        assert_eq!(counted.map(|counter| counter.get()), [2, 4, 6, 8]);
     }
 }

@@ -102,15 +102,7 @@ impl Active {
         if let Some(handover) = handover {
             series.inherit(handover.live, last_timestamp);
         }
-        Self {
-            series,
-            report: ReportSeries::new(target.key, &target.labels, job.config.extra_metrics),
-            request: request(&target, &job),
-            last_timestamp,
-            last_start: None,
-            target,
-            job,
-        }
+        Self { series, report: report(&target, &job), request: request(&target, &job), last_timestamp, last_start: None, target, job }
     }
 
     /// Adapts to a target or job that has changed since the last scrape. Series that will be others are ended by the next scrape.
@@ -125,7 +117,7 @@ impl Active {
         } else {
             let mut chunks = self.series.live().chunks().to_vec();
             let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
-            let report = ReportSeries::new(target.key, &target.labels, job.config.extra_metrics);
+            let report = report(target, job);
             chunks.extend(self.report.vanishing(&report));
             series.inherit(Arc::new(Layout::new(chunks)), self.last_timestamp);
             (self.series, self.report) = (series, report);
@@ -145,6 +137,10 @@ impl Active {
     pub(super) fn handover(&self) -> Handover {
         Handover { live: self.series.live(), last_timestamp: self.last_timestamp }
     }
+}
+
+fn report(target: &Target, job: &Job) -> ReportSeries {
+    ReportSeries::new(target.key, &target.labels, job.config.extra_metrics, job.rules.honor_metadata)
 }
 
 fn request(target: &Target, job: &Job) -> RequestParts {

@@ -68,6 +68,9 @@ impl Work {
         };
         if let Some(error) = &error {
             count_error(metrics, error);
+            if let Some(failures) = &self.active.job.failures {
+                failures.write(&self.active.target.url, error);
+            }
             tracing::debug!(instance = self.active.target.labels.get("instance"), %error, "scrape failed");
         }
         batches.push(self.report(&counts, body_size, error.is_none(), took));

@@ -36,6 +36,8 @@ pub(super) struct Visit<'a> {
     next_run: usize,
     /// What is told about families matters.
     families: bool,
+    /// How many samples there were when something was told last.
+    told_at: usize,
     /// Rows of the layout that have a value.
     pub(super) seen: usize,
     pub(super) counts: Counts,
@@ -45,7 +47,8 @@ impl<'a> Visit<'a> {
     pub(super) fn new(target: &'a mut TargetSeries, columns: &'a mut Columns, timestamp: i64) -> Self {
         let (rows, families) = (target.rows.texts.len(), target.rules.wants_families());
         columns.reset(rows, target.rules.honor_metadata);
-        Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, seen: 0, counts: Counts::default() }
+        let (told_at, counts) = (usize::MAX, Counts::default());
+        Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, told_at, seen: 0, counts }
     }
 
     /// Notes the end of the body.
@@ -154,15 +157,19 @@ impl Visitor for Visit<'_> {
     }
 
     fn metadata(&mut self, entry: Entry<'_>) {
+        self.told_at = self.counts.scraped;
         self.columns.families.tell(entry, &self.target.layout, self.next);
     }
 
     #[inline]
     fn expected_comments(&mut self, rest: &[u8]) -> Option<Comments> {
-        let known = self.target.runs.expect(self.next as u32, rest, &mut self.next_run)?;
-        if self.families {
-            self.columns.families.recognised(&self.target.layout, self.next);
+        if !self.families {
+            return self.target.runs.expect(self.next as u32, rest, &mut self.next_run);
         }
+        // The end of a run of which the beginning was read is part of what was told.
+        let whole = self.told_at != self.counts.scraped;
+        let known = whole.then(|| self.target.runs.expect(self.next as u32, rest, &mut self.next_run)).flatten()?;
+        self.columns.families.recognised(&self.target.layout, self.next);
         Some(known)
     }
 

@@ -83,6 +83,15 @@ fn a_text_that_comes_back_is_not_taken_for_the_one_between() {
 }
 
 #[test]
+fn comments_that_come_in_pieces_are_one_story() {
+    let mut target = honouring();
+    (0..3).for_each(|_| drop(target.scrape("# TYPE a counter\na 1\n")));
+    // In two pieces: the first ends in the HELP line, and the second begins with a line that is known.
+    target.scrape("# HELP a 12345678901234567890123456789.\n# TYPE a counter\na 1\n");
+    assert_eq!(told(&target), ["a: a Counter \"12345678901234567890123456789.\""]);
+}
+
+#[test]
 fn a_failed_scrape_changes_nothing() {
     let mut target = honouring();
     (0..3).for_each(|_| drop(target.scrape(BODY)));
