@@ -87,6 +87,9 @@ pub enum Escaping {
 }
 
 impl Escaping {
+    /// All schemes.
+    pub const ALL: [Self; 4] = [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values];
+
     /// The scheme's name in the `Accept` header and in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
