@@ -1,6 +1,6 @@
 //! Why a body can't be taken. Each of these fails the scrape: nothing of it is kept, and the previous series go stale.
 
-use exposition::SyntaxError;
+use exposition::{ProtobufError, SyntaxError};
 
 use super::labels::MAX_LABELS;
 
@@ -10,6 +10,9 @@ pub enum SeriesError {
     /// The body is not in the format.
     #[error("the target's answer can't be parsed: {0}")]
     Syntax(#[from] SyntaxError),
+    /// The body is not in the protobuf format.
+    #[error("the target's answer can't be parsed: {0}")]
+    Protobuf(#[from] ProtobufError),
     /// A label twice in one series.
     #[error("series {series}: label {name:?} occurs twice")]
     DuplicateLabel {

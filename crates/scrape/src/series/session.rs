@@ -159,6 +159,7 @@ impl<'a> Session<'a> {
 fn flat(error: Error<SeriesError>) -> SeriesError {
     match error {
         Error::Syntax(error) => error.into(),
+        Error::Protobuf(error) => error.into(),
         Error::Refused(error) => error,
     }
 }
@@ -264,7 +265,7 @@ impl Visit<'_> {
         let exposed_labels = series.labels(exposed);
         labels::merge(exposed, &self.target.labels, self.target.rules.honor_labels, merged);
         exposed_labels.map_err(|error| SeriesError::DuplicateLabel {
-            series: beginning(&String::from_utf8_lossy(series.text())),
+            series: beginning(&String::from_utf8_lossy(series.shown())),
             name: error.name,
         })?;
         labels::check(merged, &self.target.rules)?;
