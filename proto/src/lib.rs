@@ -1,6 +1,11 @@
 //! Wire types, generated from the `.proto` files beside this crate's manifest and checked in, so that building needs neither a protobuf
 //! compiler nor a code generator. `cargo xtask proto` renews them. Encoding fast paths and meaning belong to the crates that use the types.
 
+/// The protobuf exposition format (`prometheus/metrics.proto`).
+#[allow(missing_docs, clippy::doc_markdown)] // generated: comments come from the .proto file, derived items have none
+#[path = "io.prometheus.client.rs"]
+pub mod client;
+
 /// Remote write 1.0 (`prometheus/remote_write.proto`).
 #[allow(missing_docs, clippy::doc_markdown)] // generated: comments come from the .proto file, derived items have none
 pub mod prometheus;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::number::NumberError;
+use crate::protobuf::ProtobufError;
 
 /// At most this many bytes of the offending line are shown.
 const MAX_EXCERPT: usize = 64;
@@ -13,6 +14,9 @@ pub enum Error<E> {
     /// The text is not in the format.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
+    /// A message is not in the protobuf format.
+    #[error(transparent)]
+    Protobuf(#[from] ProtobufError),
     /// The visitor refused a line.
     #[error("{0}")]
     Refused(E),

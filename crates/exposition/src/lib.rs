@@ -6,21 +6,26 @@
 //! texts that nobody knows ([`Visitor::learn`]). A text that was learnt once always ends where it ended then, since lexing depends on
 //! nothing but the text: so recognising it by a hash replaces lexing it.
 //!
-//! OpenMetrics and the protobuf format are not read yet.
+//! OpenMetrics is not read yet. The protobuf format has a parser of its own ([`ProtobufParser`]) that tells the same things.
 
 mod buffer;
 mod comment;
 mod error;
 mod float;
+mod nhcb;
 mod number;
 mod parser;
+mod protobuf;
+mod render;
 mod series;
 mod visitor;
 
 pub use buffer::{DuplicateLabel, LabelBuffer};
 pub use error::{Error, Reason, SyntaxError};
 pub use float::open_metrics_float;
+pub use nhcb::{ClassicHistograms, ConvertError, Converting};
 pub use number::{NumberError, parse_value};
 pub use parser::{DEFAULT_MAX_LINE, Parser};
+pub use protobuf::{DEFAULT_MAX_MESSAGE, HistogramForms, ProtobufError, ProtobufParser, ProtobufReason};
 pub use series::{Series, parse_series};
 pub use visitor::{Comments, Entry, Visitor, unescape_help};

@@ -49,6 +49,12 @@ pub(crate) fn read_value(bytes: &[u8]) -> Option<(f64, usize)> {
     Some((parse_any(&bytes[..end]).ok()?, end))
 }
 
+/// `value`, or the NaN that all scraped NaNs become: one with other bits could be taken for a staleness marker.
+#[inline]
+pub(crate) fn normal(value: f64) -> f64 {
+    if value.is_nan() { f64::from_bits(NORMAL_NAN_BITS) } else { value }
+}
+
 fn parse_any(token: &[u8]) -> Result<f64, NumberError> {
     let (negative, digits) = match token {
         [b'-', rest @ ..] => (true, rest),

@@ -28,32 +28,49 @@ impl From<Reason> for Stop {
     }
 }
 
-type Span = Range<u32>;
+pub(crate) type Span = Range<u32>;
 
 /// Where the parts of a series are in its text; quotes are not part of the spans.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    metric: Option<Span>,
-    labels: Vec<(Span, Span)>,
+    pub(crate) metric: Option<Span>,
+    pub(crate) labels: Vec<(Span, Span)>,
 }
 
 /// A series as it was written, with the places of its labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Series<'a> {
+    /// What identifies it.
     text: &'a [u8],
+    /// What the spans are places in.
+    written: &'a [u8],
     spans: &'a Spans,
     kind: MetricType,
+    /// Floats in label values have their final form.
+    exact: bool,
 }
 
 impl<'a> Series<'a> {
     pub(crate) fn new(text: &'a [u8], spans: &'a Spans, kind: MetricType) -> Self {
-        Self { text, spans, kind }
+        Self { text, written: text, spans, kind, exact: false }
     }
 
-    /// The text from the beginning of the line up to the end of the name or the closing brace.
+    /// A series of a format that is no text: `written` is what it would be as text, `text` is what it is recognised by.
+    pub(crate) fn rendered(text: &'a [u8], written: &'a [u8], spans: &'a Spans, kind: MetricType) -> Self {
+        Self { text, written, spans, kind, exact: true }
+    }
+
+    /// What identifies the series: what [`crate::Visitor::find`] and [`crate::Visitor::expected`] are asked with. In text formats that
+    /// is the text from the beginning of the line up to the end of the name or the closing brace; elsewhere it can't be read.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
         self.text
+    }
+
+    /// The series as a person would write it, for messages.
+    #[must_use]
+    pub fn shown(&self) -> &'a [u8] {
+        self.written
     }
 
     /// The type in the last `# TYPE` line before the series, whatever family it was for: that is the one that Prometheus goes by.
@@ -83,13 +100,13 @@ impl<'a> Series<'a> {
     }
 
     fn float_label(&self, name: &str, value: &str) -> Option<String> {
-        let floats = matches!((self.kind, name), (MetricType::Summary, "quantile") | (MetricType::Histogram, "le"));
+        let floats = !self.exact && matches!((self.kind, name), (MetricType::Summary, "quantile") | (MetricType::Histogram, "le"));
         floats.then(|| parse_value(value.as_bytes()).ok()).flatten().map(open_metrics_float)
     }
 
     fn at(&self, span: &Span) -> &'a str {
         // The lexer checked the spans.
-        std::str::from_utf8(&self.text[span.start as usize..span.end as usize]).unwrap_or_default()
+        std::str::from_utf8(&self.written[span.start as usize..span.end as usize]).unwrap_or_default()
     }
 }
 

@@ -139,6 +139,17 @@ pub trait Visitor {
     fn learn_comments(&mut self, _text: &[u8], _comments: Comments) {}
 }
 
+/// The row of a series that the visitor knows, asked in the order that is promised to it.
+#[inline]
+pub(crate) fn known<V: Visitor>(visitor: &mut V, text: &[u8]) -> Option<u32> {
+    if visitor.expected_len() == text.len()
+        && let Some(row) = visitor.expected(text)
+    {
+        return Some(row);
+    }
+    visitor.find(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

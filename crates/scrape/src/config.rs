@@ -180,7 +180,10 @@ mod tests {
             (|c| c.scrape_timeout = Duration::from_micros(1), "scrape_timeout must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_secs(61), "scrape_timeout (61s) greater than scrape_interval (60s)"),
             (|c| c.scrape_protocols = vec![ScrapeProtocol::OpenMetricsText1_0_0], "none of scrape_protocols can be read"),
-            (|c| c.fallback_protocol = Some(ScrapeProtocol::PrometheusProto), "scrape_fallback_protocol PrometheusProto can't be read"),
+            (
+                |c| c.fallback_protocol = Some(ScrapeProtocol::OpenMetricsText0_0_1),
+                "scrape_fallback_protocol OpenMetricsText0.0.1 can't be read",
+            ),
             (|c| c.max_body_size = 0, "the largest body must be at least one byte"),
         ];
         for (change, text) in cases {

@@ -35,7 +35,7 @@ const MAX_DRAINING: Duration = Duration::from_millis(20);
 const TURN: u64 = 1 << 20;
 
 /// Why a scrape failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScrapeError {
     /// It took longer than it may.
     #[error("scrape timed out after {} (scrape_timeout)", duration::format(*.0))]
@@ -168,7 +168,7 @@ impl Reader<'_> {
         let body_size = i64::try_from(self.decoded).unwrap_or(i64::MAX);
         let counts = self.session.counts();
         let explained = |error| match (error, self.compression) {
-            (SeriesError::Syntax(_), Some(compression)) => ScrapeError::Encoding(compression),
+            (SeriesError::Syntax(_) | SeriesError::Protobuf(_), Some(compression)) => ScrapeError::Encoding(compression),
             (error, _) => error.into(),
         };
         match read.map(|()| self.session.finish()) {

@@ -40,7 +40,8 @@ impl ScrapeProtocol {
     pub fn format(self) -> Option<Format> {
         match self {
             Self::PrometheusText1_0_0 | Self::PrometheusText0_0_4 => Some(Format::PrometheusText),
-            Self::PrometheusProto | Self::OpenMetricsText1_0_0 | Self::OpenMetricsText0_0_1 => None,
+            Self::PrometheusProto => Some(Format::Protobuf),
+            Self::OpenMetricsText1_0_0 | Self::OpenMetricsText0_0_1 => None,
         }
     }
 

@@ -27,6 +27,7 @@ mod tests;
 mod visit;
 
 pub use error::SeriesError;
+pub use exposition::HistogramForms;
 pub use format::Format;
 pub use report::{Report, ReportSeries};
 pub use rules::{NameValidation, Rules};

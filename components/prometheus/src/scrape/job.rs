@@ -6,7 +6,7 @@ use std::sync::Arc;
 use component::{BuildError, Setup};
 use net::{Client, ClientOptions, InternalAddress};
 use scrape::fetch::Transport;
-use scrape::series::{NameValidation, Rules};
+use scrape::series::{HistogramForms, NameValidation, Rules};
 use scrape::{Config, Ownership, ScrapeProtocol};
 use syntax::Stability;
 
@@ -60,6 +60,13 @@ fn rules(arguments: &Arguments) -> Rules {
         label_limit: arguments.label_limit as usize,
         label_name_length_limit: arguments.label_name_length_limit as usize,
         label_value_length_limit: arguments.label_value_length_limit as usize,
+        histograms: HistogramForms {
+            native: arguments.native_histograms(),
+            keep_classic: arguments.scrape_classic_histograms,
+            convert_classic: arguments.convert_classic_histograms_to_nhcb,
+        },
+        bucket_limit: arguments.native_histogram_bucket_limit as usize,
+        max_schema: model::max_schema(arguments.native_histogram_min_bucket_factor),
         honor_metadata: arguments.honor_metadata,
         type_and_unit_labels: arguments.enable_type_and_unit_labels,
         start_zeros: arguments.start_timestamp_zero_ingestion,

@@ -115,12 +115,24 @@ impl Families {
     fn compare_rows(&mut self, layout: &Layout, rows: Range<usize>) {
         for row in rows {
             let Some(series) = self.cursor.series(layout, row) else { return };
-            let is_news = !series.metadata().is_some_and(|known| self.says(known));
+            let is_news = !series.metadata().is_some_and(|known| self.says_anew(known));
             if is_news && belongs(series.metric_name(), &self.family, self.kind) {
                 let told = self.shared();
                 self.changed.push((row as u32, told));
             }
         }
+    }
+
+    /// As [`Families::says`]. What was found to say the same is kept: the series behind it have the same one.
+    fn says_anew(&mut self, known: &Arc<Metadata>) -> bool {
+        if self.shared.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, known)) {
+            return true;
+        }
+        let same = self.says(known);
+        if same {
+            self.shared = Some(known.clone());
+        }
+        same
     }
 
     fn says(&self, known: &Metadata) -> bool {

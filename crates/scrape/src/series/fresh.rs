@@ -37,10 +37,11 @@ impl Fresh {
         self.known.get(&text).copied()
     }
 
-    /// Adds a series that was found before row `before`, with what is known of its family.
+    /// Adds a series that was found before row `before`, with what is known of its family. `len` is the length by which its text may be
+    /// expected, 0 if it can't be.
     pub(super) fn push(
         &mut self,
-        text: &[u8],
+        (text, len): (&[u8], u16),
         labels: &LabelBuffer,
         before: u32,
         family: Option<&Arc<Metadata>>,
@@ -54,8 +55,7 @@ impl Fresh {
         let hash = xxh3_64(text);
         self.known.insert(hash, number);
         self.texts.push(hash);
-        // The parser wants no expectation of texts over several lines.
-        self.lens.push(u16::try_from(text.len()).ok().filter(|_| !text.contains(&b'\n')).unwrap_or(0));
+        self.lens.push(len);
         self.ids.push(id(labels.iter()));
         self.before.push(before);
         Ok(())

@@ -85,11 +85,11 @@ pub(super) fn check(labels: &LabelBuffer, rules: &Rules) -> Result<(), SeriesErr
     let metric = labels.get(METRIC_NAME).ok_or(SeriesError::NoName)?;
     let valid = labels.iter().all(|(name, _)| is_valid(name, false, rules.names)) && is_valid(metric, true, rules.names);
     if !valid {
-        return Err(SeriesError::InvalidName { series: shown(labels) });
+        return Err(SeriesError::InvalidName { series: shown(labels.iter()) });
     }
     check_limits(labels, metric, rules)?;
     if labels.len() > MAX_LABELS {
-        return Err(SeriesError::TooManyLabels { series: shown(labels), labels: labels.len() });
+        return Err(SeriesError::TooManyLabels { series: shown(labels.iter()), labels: labels.len() });
     }
     Ok(())
 }
@@ -127,8 +127,8 @@ fn is_valid(name: &str, metric: bool, scheme: NameValidation) -> bool {
 }
 
 /// How a series begins, for errors.
-pub(super) fn shown(labels: &LabelBuffer) -> Box<str> {
-    let set: Labels = labels.iter().take(8).collect();
+pub(super) fn shown<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Box<str> {
+    let set: Labels = labels.take(8).collect();
     set.to_string().chars().take(200).collect()
 }
 

@@ -25,6 +25,8 @@ pub struct Counts {
     pub out_of_bounds: usize,
     /// Samples that count against the sample limit.
     pub taken: usize,
+    /// Classic histograms that could not be converted. 0 if the scrape failed.
+    pub not_converted: usize,
     /// Exemplars that are older than the last one of their series, where a series has no other. 0 if the scrape failed.
     pub exemplars_out_of_order: usize,
 }
@@ -46,14 +48,6 @@ pub struct Scratch {
     pub(super) columns: Columns,
 }
 
-impl Scratch {
-    /// A scratch whose parsers refuse lines, or messages, of more than `max_item` bytes.
-    #[must_use]
-    pub fn new(max_item: usize) -> Self {
-        Self { parsers: Parsers::new(max_item), columns: Columns::default() }
-    }
-}
-
 /// A scrape that goes on. Dropping it leaves the target as it was.
 pub struct Session<'a> {
     parsers: &'a mut Parsers,
@@ -62,7 +56,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(target: &'a mut TargetSeries, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Self {
-        scratch.parsers.reset(format);
+        scratch.parsers.reset(format, target.rules.histograms);
         Self { parsers: &mut scratch.parsers, visit: Visit::new(target, &mut scratch.columns, timestamp) }
     }
 
@@ -83,10 +77,15 @@ impl<'a> Session<'a> {
         let finished = self.parsers.finish(&mut self.visit);
         self.visit.end();
         let (counts, limit) = (self.visit.counts, self.visit.target.rules.sample_limit);
-        match finished {
-            Err(error) => Err((error, counts)),
-            Ok(()) if limit > 0 && counts.taken > limit => Err((SeriesError::SampleLimit { samples: counts.taken, limit }, counts)),
-            Ok(()) => Ok(commit::commit(self.visit)),
+        if let Err(error) = finished {
+            return Err((error, counts));
+        }
+        if limit > 0 && counts.taken > limit {
+            return Err((SeriesError::SampleLimit { samples: counts.taken, limit }, counts));
+        }
+        match self.visit.bucket_limit {
+            Some(error) => Err((error, counts)),
+            None => Ok(commit::commit(self.visit)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use exposition::ClassicHistograms;
 use hashbrown::HashMap;
 use model::{Batch, Labels, Layout, stale::STALE_NAN};
 
@@ -50,11 +51,13 @@ pub struct TargetSeries {
     /// Per row the last timestamp that the target gave, or [`NO_STAMP`]; only if any series has one.
     pub(super) stamps: Option<Box<[i64]>>,
     /// The format of the last body.
-    format: Format,
+    pub(super) format: Format,
     pub(super) index: Option<Index>,
     /// Other texts of series that a row already stands for, by hash. Only valid with the layout they were found with.
     pub(super) aliases: Option<Box<HashMap<u64, u32>>>,
     pub(super) runs: Runs,
+    /// What is remembered of classic histograms; only where they are converted outside of their parser.
+    pub(super) classic: Option<Box<ClassicHistograms>>,
     /// The series have samples that no staleness marker has ended yet.
     pub(super) alive: bool,
     /// The latest exemplars; only if any series has one.
@@ -81,6 +84,7 @@ impl TargetSeries {
             index: None,
             aliases: None,
             runs: Runs::default(),
+            classic: None,
             alive: false,
             exemplars: None,
             last_time: i64::MIN,
@@ -105,6 +109,11 @@ impl TargetSeries {
         if std::mem::replace(&mut self.format, format) != format {
             self.forget_texts();
         }
+        if self.rules.histograms.convert_classic && format != Format::Protobuf {
+            self.classic.get_or_insert_default().begin();
+        } else {
+            self.classic = None;
+        }
         Session::new(self, timestamp, format, scratch)
     }
 
@@ -115,7 +124,7 @@ impl TargetSeries {
         // Different numbers, as they go into an index.
         (0..).zip(&mut rows.texts).for_each(|(row, text)| *text = row);
         rows.lens.fill(0);
-        (self.index, self.aliases) = (None, None);
+        (self.index, self.aliases, self.classic) = (None, None, None);
         self.runs.clear();
     }
 
@@ -173,6 +182,7 @@ impl TargetSeries {
             + self.index.as_ref().map_or(0, Index::heap_bytes)
             + self.aliases.as_ref().map_or(0, |aliases| aliases.allocation_size())
             + self.exemplars.as_ref().map_or(0, |memory| memory.allocation_size())
+            + self.classic.as_ref().map_or(0, |classic| size_of::<ClassicHistograms>() + classic.heap_bytes())
             + self.runs.heap_bytes()
     }
 

@@ -3,15 +3,17 @@
 use exposition::{Comments, Entry, Series, Visitor};
 use model::labels::METRIC_NAME;
 use model::stale::NORMAL_NAN_BITS;
-use model::{Exemplar, Histogram};
+use model::{BucketLimit, Exemplar, Histogram};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::{Columns, Extra, UNSEEN, UNSEEN_BITS};
 use super::comments::Run;
 use super::error::{SeriesError, beginning};
 use super::exemplars;
+use super::format::Format;
 use super::index::Index;
 use super::labels::{self, Schema};
+use super::layouts::Finder;
 use super::session::Counts;
 use super::state::{NO_STAMP, TargetSeries};
 
@@ -41,6 +43,8 @@ pub(super) struct Visit<'a> {
     /// Rows of the layout that have a value.
     pub(super) seen: usize,
     pub(super) counts: Counts,
+    /// The first breach of the bucket limit.
+    pub(super) bucket_limit: Option<SeriesError>,
 }
 
 impl<'a> Visit<'a> {
@@ -48,7 +52,7 @@ impl<'a> Visit<'a> {
         let (rows, families) = (target.rows.texts.len(), target.rules.wants_families());
         columns.reset(rows, target.rules.honor_metadata);
         let (told_at, counts) = (usize::MAX, Counts::default());
-        Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, told_at, seen: 0, counts }
+        Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, told_at, seen: 0, counts, bucket_limit: None }
     }
 
     /// Notes the end of the body.
@@ -131,6 +135,9 @@ impl Visitor for Visit<'_> {
             // Neither a staleness marker nor the mark of a place that is empty.
             histogram.sum = f64::from_bits(NORMAL_NAN_BITS);
         }
+        if !self.judge(row, &mut histogram)? {
+            return Ok(());
+        }
         let place = self.columns.values.get(row as usize).map(|value| value.to_bits());
         let extras = self.columns.extras.len();
         self.sample(row, histogram.sum, timestamp)?;
@@ -195,6 +202,38 @@ impl Visit<'_> {
         row
     }
 
+    /// Makes a histogram as coarse as the rules want it; whether it keeps to the bucket limit then. If not, the body is still read to its
+    /// end, as in Prometheus, so that all of its samples are counted.
+    fn judge(&mut self, row: u32, histogram: &mut Histogram) -> Result<bool, SeriesError> {
+        let rules = &self.target.rules;
+        let mut judged = histogram.limit_schema(rules.max_schema).map_err(BucketLimit::Invalid);
+        if rules.bucket_limit > 0 {
+            judged = judged.and_then(|()| histogram.limit_buckets(rules.bucket_limit));
+        }
+        match judged.and_then(|()| Ok(histogram.validate()?)) {
+            Ok(()) => Ok(true),
+            Err(BucketLimit::Invalid(reason)) => {
+                self.counts.scraped += 1;
+                Err(SeriesError::Histogram { series: self.shown(row), reason })
+            }
+            Err(BucketLimit::Exceeded { buckets, limit }) => {
+                self.counts.scraped += 1;
+                let series = self.shown(row);
+                self.bucket_limit.get_or_insert(SeriesError::BucketLimit { series, buckets, limit });
+                Ok(false)
+            }
+        }
+    }
+
+    /// How the series of a row begins, for errors: a known one, or the one that was learnt last.
+    fn shown(&self, row: u32) -> Box<str> {
+        if (row as usize) < self.rows {
+            let series = Finder::new(&self.target.layout).series(row as usize);
+            return labels::shown(series.iter());
+        }
+        labels::shown(self.columns.merged.iter())
+    }
+
     fn take_in(&mut self, series: Series<'_>) -> Result<u32, SeriesError> {
         let Columns { exposed, merged, fresh, values, families, .. } = &mut *self.columns;
         let row = u32::try_from(values.len()).ok().filter(|row| *row < OVER).ok_or(SeriesError::TooManySeries)?;
@@ -203,13 +242,17 @@ impl Visit<'_> {
         let schema = if rules.type_and_unit_labels { Schema::new(series.kind(), families.unit()) } else { Schema::default() };
         labels::merge(exposed, schema, &self.target.labels, rules.honor_labels, merged);
         exposed_labels.map_err(|error| SeriesError::DuplicateLabel {
-            series: beginning(&String::from_utf8_lossy(series.text())),
+            series: beginning(&String::from_utf8_lossy(series.shown())),
             name: error.name,
         })?;
         labels::check(merged, rules)?;
         let wanted = rules.honor_metadata.then(|| merged.get(METRIC_NAME)).flatten();
         let metadata = wanted.and_then(|name| families.of(name, &self.target.layout));
-        fresh.push(series.text(), merged, self.next as u32, metadata.as_ref())?;
+        let text = series.text();
+        // Parsers of lines want no expectation of texts over several of them.
+        let expectable = self.target.format == Format::Protobuf || !text.contains(&b'\n');
+        let len = u16::try_from(text.len()).ok().filter(|_| expectable).unwrap_or(0);
+        fresh.push((text, len), merged, self.next as u32, metadata.as_ref())?;
         values.push(UNSEEN);
         Ok(row)
     }
