@@ -1,9 +1,11 @@
 //! The series of a target through many scrapes, without I/O. What the tests share is here.
 
 mod changes;
+mod conversion;
 mod details;
 mod failures;
 mod families;
+mod protobuf;
 mod random;
 mod steady;
 mod timestamps;
@@ -33,10 +35,14 @@ impl Target {
 
     /// A scrape one second after the last one.
     fn try_scrape(&mut self, body: &str) -> Result<Scraped, (SeriesError, Counts)> {
+        self.try_read(Format::PrometheusText, body.as_bytes())
+    }
+
+    fn try_read(&mut self, format: Format, body: &[u8]) -> Result<Scraped, (SeriesError, Counts)> {
         self.now += 1000;
-        let mut session = self.series.begin(self.now, Format::PrometheusText, &mut self.scratch);
+        let mut session = self.series.begin(self.now, format, &mut self.scratch);
         // In two pieces: nothing may depend on the whole body being there.
-        let (one, two) = body.as_bytes().split_at(body.len() / 2);
+        let (one, two) = body.split_at(body.len() / 2);
         for piece in [one, two] {
             if let Err(error) = session.feed(piece) {
                 return Err((error, session.counts()));
