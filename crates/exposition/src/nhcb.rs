@@ -24,7 +24,7 @@ use lines::{Lines, Part};
 use crate::buffer::LabelBuffer;
 use crate::error::Error;
 use crate::number::parse_value;
-use crate::series::{Nul, Series, Spans, is_space, quoted_end, skip_spaces, skip_while};
+use crate::series::{Series, Spans, is_space, quoted_end, skip_spaces, skip_while};
 use crate::visitor::{Comments, Entry, Visitor, known};
 
 /// The label that holds a bucket's upper bound.
@@ -346,7 +346,7 @@ fn last_family(comments: &[u8]) -> Option<&str> {
             return None;
         }
         match line.get(name)? {
-            b'"' => quoted_end(line, name, Nul::Refused).ok().map(|end| (name + 1, end - 1)),
+            b'"' => quoted_end(line, name).ok().map(|end| (name + 1, end - 1)),
             _ => Some((name, skip_while(line, name, |byte| !is_space(byte)))),
         }
     };

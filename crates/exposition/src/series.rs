@@ -1,7 +1,7 @@
 //! The slow path: a series' text taken apart exactly as Prometheus' lexer does it, into spans first and labels when asked for.
 //!
 //! Peculiarities of that lexer which decide verdicts, and are kept: a quoted text may hold raw newlines (so a sample may span lines);
-//! NUL is allowed inside label values and nowhere else; spaces and tabs may stand between all parts, and before the name they become
+//! NUL is allowed inside label values and behind them, and nowhere else; spaces and tabs may stand between all parts, and before the name they become
 //! part of it; one trailing comma is allowed, and the comma between labels may be missing.
 
 use std::ops::Range;
@@ -28,6 +28,7 @@ impl From<Reason> for Stop {
     }
 }
 
+/// A place in a text.
 pub(crate) type Span = Range<u32>;
 
 /// Where the parts of a series are in its text; quotes are not part of the spans.
@@ -206,7 +207,7 @@ fn next_token(text: &[u8], at: &mut usize) -> Result<Token, Stop> {
         b'=' => Ok(Token::Equal),
         b',' => Ok(Token::Comma),
         b'"' => {
-            let end = quoted_end(text, start, Nul::Refused)?;
+            let end = quoted_end(text, start)?;
             *at = end;
             check_utf8(&text[start..end], Reason::NameUtf8)?;
             Ok(Token::Quoted(span(start + 1, end - 1)))
@@ -227,48 +228,62 @@ fn label_value(text: &[u8], at: &mut usize) -> Result<Span, Stop> {
         Some(_) => return Err(Reason::LabelValue.into()),
         None => return Err(Stop::More),
     }
-    let end = quoted_end(text, start, Nul::Allowed)?;
+    let end = value_end::<true>(text, start)?;
     check_utf8(&text[start..end], Reason::ValueUtf8)?;
     *at = end;
     Ok(span(start + 1, end - 1))
 }
 
-#[derive(PartialEq, Eq)]
-pub(crate) enum Nul {
-    Allowed,
-    Refused,
-}
-
-/// Where the quoted text that begins at `start` ends, behind its closing quote.
-pub(crate) fn quoted_end(text: &[u8], start: usize, nul: Nul) -> Result<usize, Stop> {
+/// Where the label value whose quote is at `start` ends: behind its closing quote and the NULs after that. Prometheus' lexers skip NULs
+/// there, and take the last byte for the quote: so what is within the text goes on up to the last byte but one.
+pub(crate) fn value_end<const MAY_SPAN_LINES: bool>(text: &[u8], start: usize) -> Result<usize, Stop> {
     let mut at = start + 1;
     loop {
-        let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) else {
-            return Err(if nul == Nul::Refused && text[at..].contains(&0) { Reason::Nul.into() } else { Stop::More });
-        };
-        if nul == Nul::Refused && text[at..at + found].contains(&0) {
-            return Err(Reason::Nul.into());
-        }
-        at += found;
-        if text[at] == b'"' {
-            return Ok(at + 1);
-        }
-        match text.get(at + 1) {
-            None => return Err(Stop::More),
-            // A backslash needs a character of the same line after it.
-            Some(b'\n') => return Err(Reason::Unterminated.into()),
-            Some(0) if nul == Nul::Refused => return Err(Reason::Nul.into()),
-            Some(_) => at += 2,
+        let found =
+            if MAY_SPAN_LINES { memchr::memchr2(b'"', b'\\', &text[at..]) } else { memchr::memchr3(b'"', b'\\', b'\n', &text[at..]) };
+        at += found.ok_or(Stop::More)?;
+        match text[at] {
+            b'"' => return Ok(skip_nul(text, at + 1)),
+            b'\\' => {
+                at = skip_nul(text, at + 1);
+                // A backslash needs a character of the same line after it.
+                if *text.get(at).ok_or(Stop::More)? == b'\n' {
+                    return Err(Reason::Unterminated.into());
+                }
+                at += 1;
+            }
+            _ => return Err(Reason::Unterminated.into()),
         }
     }
 }
 
-fn check_utf8(text: &[u8], reason: Reason) -> Result<(), Stop> {
+/// Where the quoted name that begins at `start` ends, behind its closing quote. There is no NUL in it.
+pub(crate) fn quoted_end(text: &[u8], start: usize) -> Result<usize, Stop> {
+    let mut at = start + 1;
+    loop {
+        let Some(found) = memchr::memchr3(b'"', b'\\', 0, &text[at..]) else { return Err(Stop::More) };
+        at += found;
+        match (text[at], text.get(at + 1)) {
+            (b'"', _) => return Ok(at + 1),
+            (0, _) | (_, Some(0)) => return Err(Reason::Nul.into()),
+            (_, None) => return Err(Stop::More),
+            // A backslash needs a character of the same line after it.
+            (_, Some(b'\n')) => return Err(Reason::Unterminated.into()),
+            (_, Some(_)) => at += 2,
+        }
+    }
+}
+
+pub(crate) fn check_utf8(text: &[u8], reason: Reason) -> Result<(), Stop> {
     simdutf8::basic::from_utf8(text).map(drop).map_err(|_| reason.into())
 }
 
 pub(crate) fn skip_spaces(text: &[u8], at: usize) -> usize {
     skip_while(text, at, is_space)
+}
+
+pub(crate) fn skip_nul(text: &[u8], at: usize) -> usize {
+    skip_while(text, at, |byte| byte == 0)
 }
 
 pub(crate) fn skip_while(text: &[u8], mut at: usize, keep: impl Fn(u8) -> bool) -> usize {
@@ -301,15 +316,15 @@ const METRIC_BYTES: [bool; 256] = {
     table
 };
 
-fn starts_label(byte: u8) -> bool {
+pub(crate) fn starts_label(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_'
 }
 
-fn continues_label(byte: u8) -> bool {
+pub(crate) fn continues_label(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn span(start: usize, end: usize) -> Span {
+pub(crate) fn span(start: usize, end: usize) -> Span {
     start as u32..end as u32 // lines are bounded far below 4 GiB
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Ownership;
-use crate::protocol::{Escaping, ScrapeProtocol, offered};
+use crate::protocol::{Escaping, ScrapeProtocol};
 use crate::series::Rules;
 
 /// The default bound of a decoded body, `--scrape.max-body-size`: 256 MiB.
@@ -36,7 +36,7 @@ pub struct Config {
     pub max_body_size: u64,
     /// Ask for gzip.
     pub enable_compression: bool,
-    /// The formats to ask for, best first. Those that can't be read are not offered.
+    /// The formats to ask for, best first.
     pub scrape_protocols: Vec<ScrapeProtocol>,
     /// The format of answers whose content type is missing or unknown; without it they fail the scrape.
     pub fallback_protocol: Option<ScrapeProtocol>,
@@ -88,14 +88,9 @@ pub enum ConfigError {
         /// The interval.
         interval: Duration,
     },
-    /// Only formats that can't be read.
-    #[error(
-        "none of scrape_protocols can be read: add PrometheusText0.0.4 or PrometheusText1.0.0 (OpenMetrics and protobuf are not supported yet)"
-    )]
+    /// No formats to ask for.
+    #[error("scrape_protocols must not be empty")]
     Protocols,
-    /// A fallback format that can't be read.
-    #[error("scrape_fallback_protocol {0} can't be read: use PrometheusText0.0.4 or PrometheusText1.0.0, or none")]
-    Fallback(ScrapeProtocol),
     /// A file that can't be opened.
     #[error("scrape_failure_log_file {path:?} can't be written: {error}")]
     FailureLog {
@@ -130,11 +125,8 @@ impl Config {
         if self.scrape_timeout > self.scrape_interval {
             return Err(ConfigError::Timeout { timeout: self.scrape_timeout, interval: self.scrape_interval });
         }
-        if offered(&self.scrape_protocols).next().is_none() {
+        if self.scrape_protocols.is_empty() {
             return Err(ConfigError::Protocols);
-        }
-        if let Some(fallback) = self.fallback_protocol.filter(|protocol| protocol.format().is_none()) {
-            return Err(ConfigError::Fallback(fallback));
         }
         if self.max_body_size == 0 {
             return Err(ConfigError::MaxBodySize);
@@ -174,16 +166,12 @@ mod tests {
     #[test]
     fn arguments_that_can_t_work_are_named() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 6] = [
             (|c| c.job_name.clear(), "job_name must not be empty"),
             (|c| c.scrape_interval = Duration::ZERO, "scrape_interval must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_micros(1), "scrape_timeout must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_secs(61), "scrape_timeout (61s) greater than scrape_interval (60s)"),
-            (|c| c.scrape_protocols = vec![ScrapeProtocol::OpenMetricsText1_0_0], "none of scrape_protocols can be read"),
-            (
-                |c| c.fallback_protocol = Some(ScrapeProtocol::OpenMetricsText0_0_1),
-                "scrape_fallback_protocol OpenMetricsText0.0.1 can't be read",
-            ),
+            (|c| c.scrape_protocols.clear(), "scrape_protocols must not be empty"),
             (|c| c.max_body_size = 0, "the largest body must be at least one byte"),
         ];
         for (change, text) in cases {

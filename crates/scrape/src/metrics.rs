@@ -47,6 +47,7 @@ pub struct Metrics {
     pub(crate) exemplars_out_of_order: IntCounter,
     pub(crate) failures_lost: IntCounter,
     pub(crate) not_converted: IntCounter,
+    pub(crate) exemplars_refused: IntCounter,
 }
 
 impl Metrics {
@@ -109,6 +110,10 @@ impl Metrics {
             refused_samples: add.counter("collector_scrape_samples_refused_total", "Samples in batches that the receivers refused.")?,
             exemplars_out_of_order: add
                 .counter("prometheus_target_scrapes_exemplar_out_of_order_total", "Exemplars rejected as their series had a later one.")?,
+            exemplars_refused: add.counter(
+                "collector_scrape_exemplars_refused_total",
+                "Exemplars dropped as their labels are longer than 128 characters, or occur twice.",
+            )?,
             not_converted: add.counter(
                 "collector_scrape_histograms_not_converted_total",
                 "Classic histograms that make no native one with custom buckets, and were dropped where only those are kept.",
@@ -128,6 +133,7 @@ impl Metrics {
             (&self.out_of_bounds, counts.out_of_bounds),
             (&self.exemplars_out_of_order, counts.exemplars_out_of_order),
             (&self.not_converted, counts.not_converted),
+            (&self.exemplars_refused, counts.exemplars_refused),
         ] {
             if count > 0 {
                 counter.inc_by(count as u64);
@@ -194,13 +200,20 @@ mod tests {
     #[test]
     fn counts_are_added() {
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let counts =
-            Counts { duplicates: 1, out_of_order: 2, out_of_bounds: 3, exemplars_out_of_order: 4, not_converted: 5, ..Counts::default() };
+        let counts = Counts {
+            duplicates: 1,
+            out_of_order: 2,
+            out_of_bounds: 3,
+            exemplars_out_of_order: 4,
+            not_converted: 5,
+            exemplars_refused: 6,
+            ..Counts::default()
+        };
         metrics.count(&counts);
         metrics.count(&counts);
         let samples = [&metrics.duplicates, &metrics.out_of_order, &metrics.out_of_bounds];
-        let others = [&metrics.exemplars_out_of_order, &metrics.not_converted];
+        let others = [&metrics.exemplars_out_of_order, &metrics.not_converted, &metrics.exemplars_refused];
         assert_eq!(samples.map(|counter| counter.get()), [2, 4, 6]);
-        assert_eq!(others.map(|counter| counter.get()), [8, 10]);
+        assert_eq!(others.map(|counter| counter.get()), [8, 10, 12]);
     }
 }

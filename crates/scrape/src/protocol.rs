@@ -35,13 +35,13 @@ impl ScrapeProtocol {
     pub const DEFAULT: [Self; 4] =
         [Self::OpenMetricsText1_0_0, Self::OpenMetricsText0_0_1, Self::PrometheusText1_0_0, Self::PrometheusText0_0_4];
 
-    /// How its bodies are read; `None` if this version can't.
+    /// How its bodies are read.
     #[must_use]
-    pub fn format(self) -> Option<Format> {
+    pub fn format(self) -> Format {
         match self {
-            Self::PrometheusText1_0_0 | Self::PrometheusText0_0_4 => Some(Format::PrometheusText),
-            Self::PrometheusProto => Some(Format::Protobuf),
-            Self::OpenMetricsText1_0_0 | Self::OpenMetricsText0_0_1 => None,
+            Self::PrometheusProto => Format::Protobuf,
+            Self::OpenMetricsText1_0_0 | Self::OpenMetricsText0_0_1 => Format::OpenMetrics,
+            Self::PrometheusText1_0_0 | Self::PrometheusText0_0_4 => Format::PrometheusText,
         }
     }
 
@@ -103,15 +103,10 @@ impl Escaping {
     }
 }
 
-/// The formats that are offered to targets: those that can be read.
-pub(crate) fn offered(protocols: &[ScrapeProtocol]) -> impl Iterator<Item = ScrapeProtocol> {
-    protocols.iter().copied().filter(|protocol| protocol.format().is_some())
-}
-
-/// The `Accept` header: the offered formats with falling weights, and at last anything, as Prometheus writes it.
+/// The `Accept` header: the formats with falling weights, and at last anything, as Prometheus writes it.
 pub(crate) fn accept(protocols: &[ScrapeProtocol], escaping: Escaping) -> String {
     let (mut weight, mut header) = (PROTOCOLS.len() + 1, String::new());
-    for protocol in offered(protocols) {
+    for protocol in protocols {
         header.push_str(protocol.row().2);
         // Older versions of the formats have no escaping.
         if matches!(protocol, ScrapeProtocol::PrometheusText1_0_0 | ScrapeProtocol::OpenMetricsText1_0_0) {
@@ -137,9 +132,6 @@ pub enum ContentTypeError {
     /// A content type that is no exposition format, and nothing to fall back to.
     #[error("received unsupported Content-Type {0:?} and no fallback_scrape_protocol specified for target")]
     Unsupported(Box<str>),
-    /// A format of Prometheus' that was not asked for, as it can't be read.
-    #[error("the target answers in {0:?}, which can't be read yet, although it was not asked for")]
-    NotReadable(Box<str>),
 }
 
 /// How the body of an answer with this `Content-Type` is to be read.
@@ -152,7 +144,7 @@ pub(crate) fn check_content_type(header: Option<&str>, fallback: Option<ScrapePr
     let media_type = media_type::parse(header);
     let known = |media_type: &str| PROTOCOLS.iter().find(|row| row.0.media_type().eq_ignore_ascii_case(media_type)).map(|row| row.0);
     match (media_type.and_then(known).or(fallback), media_type) {
-        (Some(protocol), _) => protocol.format().ok_or_else(|| ContentTypeError::NotReadable(shown())),
+        (Some(protocol), _) => Ok(protocol.format()),
         (None, _) if header.is_empty() => Err(ContentTypeError::Blank),
         (None, None) => Err(ContentTypeError::Invalid(shown())),
         (None, Some(_)) => Err(ContentTypeError::Unsupported(shown())),
@@ -173,20 +165,31 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_read_is_asked_for() {
-        assert_eq!(
-            accept(&ScrapeProtocol::DEFAULT, Escaping::Underscores),
-            "text/plain;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
-        );
+    fn formats_are_asked_for_in_their_order_as_prometheus_does() {
+        let text = "text/plain;version=1.0.0;escaping=underscores;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let open_metrics = |q: [u8; 2]| {
+            let [new, old] = q;
+            format!(
+                "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.{new},application/openmetrics-text;version=0.0.1;q=0.{old}"
+            )
+        };
+        assert_eq!(accept(&ScrapeProtocol::DEFAULT, Escaping::Underscores), format!("{},{text}", open_metrics([6, 5])));
+        let all: Vec<ScrapeProtocol> = PROTOCOLS.map(|row| row.0).to_vec();
+        let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6";
+        let text = "text/plain;version=1.0.0;escaping=underscores;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        assert_eq!(accept(&all, Escaping::Underscores), format!("{proto},{},{text}", open_metrics([5, 4])));
         assert_eq!(accept(&[ScrapeProtocol::PrometheusText0_0_4], Escaping::AllowUtf8), "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
+        for escaping in Escaping::ALL {
+            let header = accept(&[ScrapeProtocol::PrometheusText1_0_0], escaping);
+            assert_eq!(header, format!("text/plain;version=1.0.0;escaping={};q=0.6,*/*;q=0.5", escaping.as_str()));
+        }
     }
 
     #[test]
     fn the_content_type_decides_and_the_fallback_helps() {
-        use ContentTypeError::{Blank, Invalid, NotReadable, Unsupported};
+        use ContentTypeError::{Blank, Invalid, Unsupported};
         let text = Ok(Format::PrometheusText);
         let fallback = Some(ScrapeProtocol::PrometheusText0_0_4);
-        let not_readable = || Err(NotReadable("application/openmetrics-text; version=1.0.0".into()));
         let cases = [
             (Some("text/plain"), text.clone(), text.clone()),
             (Some("text/plain; version=0.0.4; charset=utf-8"), text.clone(), text.clone()),
@@ -196,8 +199,11 @@ mod tests {
             (Some("text/html; x=y"), text.clone(), Err(Unsupported("text/html; x=y".into()))),
             (Some("text/plain; charset"), text.clone(), Err(Invalid("text/plain; charset".into()))),
             (Some(";"), text.clone(), Err(Invalid(";".into()))),
-            (Some("application/openmetrics-text; version=1.0.0"), not_readable(), not_readable()),
+            (Some("application/openmetrics-text; version=1.0.0"), Ok(Format::OpenMetrics), Ok(Format::OpenMetrics)),
+            (Some("application/OpenMetrics-text"), Ok(Format::OpenMetrics), Ok(Format::OpenMetrics)),
+            (Some("application/vnd.google.protobuf; encoding=delimited"), Ok(Format::Protobuf), Ok(Format::Protobuf)),
         ];
+        assert_eq!(check_content_type(None, Some(ScrapeProtocol::PrometheusProto)), Ok(Format::Protobuf));
         for (header, with, without) in cases {
             assert_eq!(check_content_type(header, fallback), with, "{header:?}");
             assert_eq!(check_content_type(header, None), without, "{header:?}");

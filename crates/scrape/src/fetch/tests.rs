@@ -177,13 +177,16 @@ async fn the_content_type_matters_only_if_there_is_content() {
     let error = scraper.error(&html("a 1\n").await).await;
     assert_eq!(error, "received unsupported Content-Type \"text/html\" and no fallback_scrape_protocol specified for target");
     assert!(scraper.scrape(&html("").await).await.result.is_ok());
-    let open_metrics = Server::start(|_| {
-        let mut response = text("a 1\n# EOF\n");
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0"));
-        response
-    });
-    let error = scraper.error(&open_metrics.await).await;
-    assert!(error.contains("can't be read yet"), "{error}");
+    let open_metrics = |body: &'static str| {
+        Server::start(move |_| {
+            let mut response = text(body);
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0"));
+            response
+        })
+    };
+    assert_eq!(values(&scraper.scrape(&open_metrics("a 1\n# EOF\n").await).await), [1.0]);
+    let error = scraper.error(&open_metrics("a 1\n").await).await;
+    assert!(error.contains("can't be parsed"), "{error}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use model::Histogram;
 use super::comments::Run;
 use super::details::DetailColumns;
 use super::families::Families;
+use super::format::Format;
 use super::fresh::Fresh;
 
 /// The bits of a value that is not there yet: a NaN that no parser gives, as all scraped NaNs have the same bits.
@@ -46,8 +47,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Makes the columns ready for a layout of so many rows, whose series keep what is told of their families or don't.
-    pub(super) fn reset(&mut self, rows: usize, keep_families: bool) {
+    /// Makes the columns ready for a body of a format over a layout of so many rows, whose series keep what is told of their families or
+    /// don't.
+    pub(super) fn reset(&mut self, rows: usize, keep_families: bool, format: Format) {
         if self.values.capacity() > MAX_KEPT_ROWS {
             *self = Self::default();
         }
@@ -56,7 +58,7 @@ impl Columns {
         self.stamps.clear();
         self.fresh.clear();
         self.details.clear();
-        self.families.reset(keep_families);
+        self.families.reset(keep_families, format);
         self.omitted.clear();
         self.extras.clear();
         self.last.clear();

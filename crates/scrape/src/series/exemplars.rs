@@ -3,11 +3,9 @@
 
 use std::cmp::Ordering;
 
+use exposition::MAX_EXEMPLAR_CHARS;
 use hashbrown::HashMap;
 use model::Exemplar;
-
-/// More characters in the labels of an exemplar than OpenMetrics allows: it is dropped, as in Prometheus.
-const MAX_LABEL_CHARS: usize = 128;
 
 /// The latest exemplar of a series, as far as it has to be recognised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,10 +20,10 @@ pub(super) struct Latest {
 /// The latest exemplars by row.
 pub(super) type Memory = HashMap<u32, Latest>;
 
-/// Whether an exemplar is one at all.
+/// Whether an exemplar is one that Prometheus would store.
 pub(super) fn is_valid(exemplar: &Exemplar) -> bool {
     let chars = |text: &str| text.chars().count();
-    exemplar.labels.iter().map(|(name, value)| chars(name) + chars(value)).sum::<usize>() <= MAX_LABEL_CHARS
+    exemplar.labels.iter().map(|(name, value)| chars(name) + chars(value)).sum::<usize>() <= MAX_EXEMPLAR_CHARS
 }
 
 /// Exemplars that are new, in row order and by time within a row.

@@ -8,9 +8,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use exposition::{Entry, unescape_help};
+use exposition::Entry;
 use model::{Layout, Metadata, MetricType};
 
+use super::format::Format;
 use super::layouts::Cursor;
 
 /// What holds for the series to come.
@@ -29,6 +30,7 @@ enum Source {
 #[derive(Debug, Default)]
 pub(super) struct Families {
     kept: bool,
+    format: Format,
     source: Source,
     family: String,
     kind: MetricType,
@@ -44,9 +46,10 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// Makes it ready for another scrape. `kept`: series keep what is told of their families.
-    pub(super) fn reset(&mut self, kept: bool) {
-        (self.kept, self.source, self.shared, self.since) = (kept, Source::Nothing, None, 0);
+    /// Makes it ready for a body of a format. `kept`: series keep what is told of their families.
+    pub(super) fn reset(&mut self, kept: bool, format: Format) {
+        (self.kept, self.format) = (kept, format);
+        (self.source, self.shared, self.since) = (Source::Nothing, None, 0);
         self.cursor.reset();
         self.changed.clear();
     }
@@ -60,7 +63,7 @@ impl Families {
         match entry {
             Entry::Help { text, .. } => {
                 self.help.clear();
-                self.help.push_str(&unescape_help(text));
+                self.help.push_str(&self.format.unescape_help(text));
             }
             Entry::Type { kind, .. } => self.kind = kind,
             Entry::Unit { unit, .. } => {

@@ -27,6 +27,8 @@ pub struct Counts {
     pub taken: usize,
     /// Classic histograms that could not be converted. 0 if the scrape failed.
     pub not_converted: usize,
+    /// Exemplars whose labels are too long or occur twice.
+    pub exemplars_refused: usize,
     /// Exemplars that are older than the last one of their series, where a series has no other. 0 if the scrape failed.
     pub exemplars_out_of_order: usize,
 }
@@ -56,7 +58,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(target: &'a mut TargetSeries, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Self {
-        scratch.parsers.reset(format, target.rules.histograms);
+        scratch.parsers.reset(format, &target.rules);
         Self { parsers: &mut scratch.parsers, visit: Visit::new(target, &mut scratch.columns, timestamp) }
     }
 

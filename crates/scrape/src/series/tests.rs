@@ -5,6 +5,7 @@ mod conversion;
 mod details;
 mod failures;
 mod families;
+mod open_metrics;
 mod protobuf;
 mod random;
 mod steady;

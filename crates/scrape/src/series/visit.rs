@@ -50,7 +50,7 @@ pub(super) struct Visit<'a> {
 impl<'a> Visit<'a> {
     pub(super) fn new(target: &'a mut TargetSeries, columns: &'a mut Columns, timestamp: i64) -> Self {
         let (rows, families) = (target.rows.texts.len(), target.rules.wants_families());
-        columns.reset(rows, target.rules.honor_metadata);
+        columns.reset(rows, target.rules.honor_metadata, target.format);
         let (told_at, counts) = (usize::MAX, Counts::default());
         Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, told_at, seen: 0, counts, bucket_limit: None }
     }
@@ -150,9 +150,13 @@ impl Visitor for Visit<'_> {
     }
 
     fn exemplar(&mut self, row: u32, exemplar: Exemplar) {
-        let taken = (row as usize) < self.columns.values.len() && exemplars::is_valid(&exemplar);
-        // As in Prometheus: exemplars of native histograms need a time.
-        if taken && (exemplar.timestamp.is_some() || !self.columns.is_histogram(row)) {
+        if (row as usize) >= self.columns.values.len() {
+            return; // OVER
+        }
+        if !exemplars::is_valid(&exemplar) {
+            self.counts.exemplars_refused += 1;
+        } else if exemplar.timestamp.is_some() || !self.columns.is_histogram(row) {
+            // As in Prometheus: exemplars of native histograms need a time.
             self.columns.details.exemplars.push((row, exemplar));
         }
     }

@@ -1,0 +1,1 @@
+//! OpenMetrics: order, splitting, memory, and `_created` lines.
