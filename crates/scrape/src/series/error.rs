@@ -101,6 +101,12 @@ pub enum SeriesError {
         /// The series' labels.
         labels: usize,
     },
+    /// More new series than the process has memory for.
+    #[error("the target's new series take more than {limit} bytes of memory (--scrape.max-body-size); sample_limit bounds their number")]
+    NewSeries {
+        /// The bound in bytes.
+        limit: usize,
+    },
     /// More series than rows can be numbered.
     #[error("the target exposes more than 4 294 967 294 series")]
     TooManySeries,

@@ -62,6 +62,14 @@ impl<'a> Session<'a> {
         Self { parsers: &mut scratch.parsers, visit: Visit::new(target, &mut scratch.columns, timestamp) }
     }
 
+    /// Bounds the memory of series that are not known yet, in bytes: short lines of new series take several times their length. What
+    /// goes beyond fails the scrape.
+    #[must_use]
+    pub fn with_max_new(mut self, bytes: usize) -> Self {
+        self.visit.max_new = bytes;
+        self
+    }
+
     /// Takes the next bytes of the body.
     ///
     /// # Errors

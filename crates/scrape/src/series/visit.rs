@@ -43,6 +43,8 @@ pub(super) struct Visit<'a> {
     /// Rows of the layout that have a value.
     pub(super) seen: usize,
     pub(super) counts: Counts,
+    /// Bytes that new series may take.
+    pub(super) max_new: usize,
     /// The first breach of the bucket limit.
     pub(super) bucket_limit: Option<SeriesError>,
 }
@@ -52,7 +54,20 @@ impl<'a> Visit<'a> {
         let (rows, families) = (target.rows.texts.len(), target.rules.wants_families());
         columns.reset(rows, target.rules.honor_metadata, target.format);
         let (told_at, counts) = (usize::MAX, Counts::default());
-        Self { target, columns, timestamp, rows, next: 0, next_run: 0, families, told_at, seen: 0, counts, bucket_limit: None }
+        Self {
+            target,
+            columns,
+            timestamp,
+            rows,
+            next: 0,
+            next_run: 0,
+            families,
+            told_at,
+            seen: 0,
+            counts,
+            max_new: usize::MAX,
+            bucket_limit: None,
+        }
     }
 
     /// Notes the end of the body.
@@ -250,6 +265,9 @@ impl Visit<'_> {
             name: error.name,
         })?;
         labels::check(merged, rules)?;
+        if fresh.heap_bytes() > self.max_new {
+            return Err(SeriesError::NewSeries { limit: self.max_new });
+        }
         let wanted = rules.honor_metadata.then(|| merged.get(METRIC_NAME)).flatten();
         let metadata = wanted.and_then(|name| families.of(name, &self.target.layout));
         let text = series.text();
