@@ -16,6 +16,8 @@ mod nhcb;
 mod number;
 mod parser;
 mod protobuf;
+#[cfg(test)]
+mod recorder;
 mod render;
 mod series;
 mod visitor;

@@ -97,7 +97,14 @@ impl Lines {
     }
 
     /// Adds a line that was not found. `render` writes the text of its histogram's series, if that is not known.
-    pub(super) fn push(&mut self, text: &[u8], section: u64, part: Part, group: Option<u64>, render: impl FnOnce(&mut SeriesText)) -> usize {
+    pub(super) fn push(
+        &mut self,
+        text: &[u8],
+        section: u64,
+        part: Part,
+        group: Option<u64>,
+        render: impl FnOnce(&mut SeriesText),
+    ) -> usize {
         let at = self.lines.len();
         let key = key(text, section);
         let group = group.map_or(NO_GROUP, |hash| self.group(hash, render));
@@ -134,6 +141,8 @@ impl Lines {
     pub(super) fn finish(&mut self) {
         if self.in_order < self.lines.len() || !self.order.is_empty() {
             self.rebuild();
+        } else {
+            self.index = None;
         }
         self.kept = (self.lines.len(), self.groups.len());
     }
@@ -160,12 +169,23 @@ impl Lines {
         groups.shrink_to_fit();
         lines.shrink_to_fit();
         (self.lines, self.groups, self.index) = (lines, groups, None);
-        self.order = Vec::new();
+        self.order.shrink_to(0);
         self.index_groups();
     }
 
     fn index_groups(&mut self) {
         self.group_index = self.groups.iter().map(|group| group.hash).zip(0..).collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether all lines were where they were expected.
+    #[cfg(test)]
+    pub(super) fn is_unindexed(&self) -> bool {
+        self.index.is_none()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -176,10 +176,7 @@ mod tests {
         assert_eq!(distant.limit_buckets(1), Err(BucketLimit::Exceeded { buckets: 2, limit: 1 }));
         let mut custom = custom(&[1.0, 2.0], &[span(0, 2)], &[1, 0]);
         assert_eq!(custom.limit_buckets(2), Ok(()));
-        assert_eq!(
-            custom.limit_buckets(1).unwrap_err().to_string(),
-            "histogram bucket limit exceeded (buckets: 2, limit: 1)"
-        );
+        assert_eq!(custom.limit_buckets(1).unwrap_err().to_string(), "histogram bucket limit exceeded (buckets: 2, limit: 1)");
         let mut invalid = integer(3, &[span(0, 1), span(-1, 1)], &[1, 0]);
         assert_eq!(invalid.limit_buckets(1), Err(InvalidHistogram::NegativeOffset { span: 2, offset: -1 }.into()));
     }
