@@ -19,6 +19,8 @@ mod number;
 mod open_metrics;
 mod parser;
 mod protobuf;
+#[cfg(test)]
+mod recorder;
 mod render;
 mod series;
 mod visitor;

@@ -3,12 +3,12 @@
 //! there: whole metrics instead of lines, gauge histograms too, and an error for those that can't be converted.
 //!
 //! What counts as a line of a histogram: it follows a `# TYPE` with the type histogram, has that family's name with `_bucket` (and a
-//! number in `le`), `_sum` or `_count`. Consecutive ones with the same labels but `le` are one histogram. It ends with the first line of
-//! another one, with a comment, or with the body. One that can't be converted is not told, and counted; its lines are, if they are kept.
+//! number in `le`), `_sum` or `_count`. Consecutive ones with the same labels but `le` are one histogram. It ends with a line of another
+//! series, with a comment, or with the body. One that can't be converted is not told, and counted; its lines are, if they are kept.
 //! An exemplar with a timestamp goes to the converted histogram; one without, which native histograms can't have, stays with its line.
 //!
-//! Two lapses of Prometheus are not copied: the histogram has the timestamp of its own lines instead of that of the line behind it, and
-//! a line that is none of a histogram's does not cut one in two.
+//! Two lapses of Prometheus are not copied: a histogram has the timestamp of its own lines instead of that of the line behind it, and one
+//! that turns out not to be valid (its total is lower than a bucket) doesn't swallow the lines of the next one.
 
 mod convert;
 mod lines;
@@ -144,20 +144,24 @@ impl ClassicHistograms {
         !self.family.is_empty()
     }
 
-    /// What the line of a series that is not known is part of, and the hash of the histogram's labels. Leaves the labels in `labels`.
+    /// What the line of a series that is not known is to its histogram, and the hash of that histogram's labels; `None` if it has to do
+    /// with none. Leaves the labels in `labels`.
     fn part_of(&mut self, series: &Series<'_>) -> Option<(Part, u64)> {
         series.labels(&mut self.labels).ok()?;
         let part = match self.labels.get(METRIC_NAME)?.strip_prefix(&*self.family)? {
             "_sum" => Part::Sum,
             "_count" => Part::Count,
-            "_bucket" => {
-                let le = parse_value(self.labels.get(BUCKET_LABEL)?.as_bytes()).ok()?;
-                Part::Bucket(Some(le).filter(|le| !le.is_nan())?)
-            }
+            "_bucket" => self.bound().map_or(Part::Other, Part::Bucket),
+            "" => Part::Other,
             _ => return None,
         };
         let name = std::iter::once((METRIC_NAME, &*self.family));
         Some((part, hash_pairs(name.chain(base_labels(&self.labels)))))
+    }
+
+    /// The upper bound that the labels tell, if there is one.
+    fn bound(&self) -> Option<f64> {
+        parse_value(self.labels.get(BUCKET_LABEL)?.as_bytes()).ok().filter(|le| !le.is_nan())
     }
 
     /// Takes the value of a line of a histogram.
@@ -207,7 +211,7 @@ impl<V: Visitor> Converting<'_, V> {
     /// Goes to a known line of a section, and asks the visitor for its row if it is to be told.
     fn enter(&mut self, at: usize, text: &[u8]) -> Option<u32> {
         let line = self.state.lines.get(at);
-        if line.part != Part::Other && self.state.collecting.is_some_and(|group| group != line.group) {
+        if self.state.collecting.is_some_and(|group| group != line.group) {
             self.close();
         }
         self.state.current = Some(at);
@@ -257,7 +261,7 @@ impl<V: Visitor> Visitor for Converting<'_, V> {
             let at = match self.state.lines.find(series.text(), self.state.section) {
                 Some(at) => at,
                 None => {
-                    let (part, group) = self.state.part_of(&series).unwrap_or((Part::Other, 0));
+                    let (part, group) = self.state.part_of(&series).map_or((Part::Other, None), |(part, hash)| (part, Some(hash)));
                     let ClassicHistograms { lines, labels, family, section, .. } = &mut *self.state;
                     lines.push(series.text(), *section, part, group, |text| {
                         text.begin(family, "");

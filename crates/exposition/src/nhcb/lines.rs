@@ -13,7 +13,7 @@ pub(super) enum Part {
     Bucket(f64),
     Sum,
     Count,
-    /// None of a histogram's, though it stands among them.
+    /// Of no use to a histogram, though it stands among its lines.
     Other,
 }
 
@@ -23,9 +23,12 @@ pub(super) struct Line {
     key: u64,
     /// Bytes of the text; 0 if it goes over several lines.
     len: u32,
+    /// The histogram; [`NO_GROUP`] if it has to do with none.
     pub(super) group: u32,
     pub(super) part: Part,
 }
+
+const NO_GROUP: u32 = u32::MAX;
 
 /// A histogram.
 #[derive(Debug)]
@@ -94,10 +97,17 @@ impl Lines {
     }
 
     /// Adds a line that was not found. `render` writes the text of its histogram's series, if that is not known.
-    pub(super) fn push(&mut self, text: &[u8], section: u64, part: Part, group: u64, render: impl FnOnce(&mut SeriesText)) -> usize {
+    pub(super) fn push(
+        &mut self,
+        text: &[u8],
+        section: u64,
+        part: Part,
+        group: Option<u64>,
+        render: impl FnOnce(&mut SeriesText),
+    ) -> usize {
         let at = self.lines.len();
         let key = key(text, section);
-        let group = if part == Part::Other { 0 } else { self.group(group, render) };
+        let group = group.map_or(NO_GROUP, |hash| self.group(hash, render));
         let len = if text.contains(&b'\n') { 0 } else { text.len() as u32 };
         self.lines.push(Line { key, len, group, part });
         if let Some(index) = &mut self.index {
@@ -131,6 +141,8 @@ impl Lines {
     pub(super) fn finish(&mut self) {
         if self.in_order < self.lines.len() || !self.order.is_empty() {
             self.rebuild();
+        } else {
+            self.index = None;
         }
         self.kept = (self.lines.len(), self.groups.len());
     }
@@ -145,7 +157,7 @@ impl Lines {
                 continue;
             }
             let mut line = self.lines[at];
-            if line.part != Part::Other {
+            if line.group != NO_GROUP {
                 let (hash, text) = (self.groups[line.group as usize].hash, &mut self.groups[line.group as usize].text);
                 line.group = *new_group[line.group as usize].get_or_insert_with(|| {
                     groups.push(Group { hash, text: std::mem::take(text) });
@@ -157,12 +169,23 @@ impl Lines {
         groups.shrink_to_fit();
         lines.shrink_to_fit();
         (self.lines, self.groups, self.index) = (lines, groups, None);
-        self.order = Vec::new();
+        self.order.shrink_to(0);
         self.index_groups();
     }
 
     fn index_groups(&mut self) {
         self.group_index = self.groups.iter().map(|group| group.hash).zip(0..).collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether all lines were where they were expected.
+    #[cfg(test)]
+    pub(super) fn is_unindexed(&self) -> bool {
+        self.index.is_none()
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -176,6 +199,7 @@ impl Lines {
     }
 }
 
+/// The same text in another section is another line. A text that is the section's name must not cancel it out.
 fn key(text: &[u8], section: u64) -> u64 {
-    xxh3_64(text) ^ section
+    xxh3_64(text) ^ section.rotate_left(32)
 }
