@@ -132,9 +132,9 @@ fn line_end(text: &[u8], from: usize, newline: usize) -> Result<usize, Stop> {
     memchr::memchr(b'\n', &text[from..]).map(|at| from + at).ok_or(Stop::More)
 }
 
-/// What follows a family's name: without the one character that separates it, nothing if it is all space.
+/// What follows a family's name: without the one character that separates it, nothing if it is all space and NULs.
 fn rest_of(text: &[u8]) -> &[u8] {
-    if text.iter().all(|&byte| is_space(byte)) {
+    if text.iter().all(|&byte| is_space(byte) || byte == 0) {
         return &[];
     }
     &text[1..]
@@ -176,10 +176,11 @@ mod tests {
     #[test]
     fn help_and_type_are_read() {
         let help = |family, text| Some(Entry::Help { family, text });
-        let cases: [(&str, Option<Entry<'_>>); 15] = [
+        let cases: [(&str, Option<Entry<'_>>); 16] = [
             ("# HELP a Some text.\n", help("a", "Some text.")),
             ("# HELP a\n", help("a", "")),
             ("# HELP a \n", help("a", "")),
+            ("# HELP a \0 \n", help("a", "")),
             ("# HELP a \t x\n", help("a", "\t x")),
             ("#\tHELP\ta\tx\n", help("a", "x")),
             ("# HELP a-b c\n", help("a", "b c")),

@@ -1,6 +1,7 @@
 //! The push parser: splits what it is fed into lines, keeps the incomplete end, and leads a visitor through them; how lines are read
 //! belongs to a module for each format.
 
+mod lines;
 mod open_metrics;
 #[cfg(test)]
 mod tests;
@@ -162,10 +163,11 @@ impl Parser {
         if self.ended || (self.carry.is_empty() && self.line == 0) {
             return Ok(());
         }
-        if !self.carry.is_empty() {
+        // It ends with a newline if that was taken for a part of a quoted text.
+        if self.carry.last().is_some_and(|last| *last != b'\n') {
             self.carry.push(b'\n');
-            self.retry(visitor)?;
         }
+        self.retry(visitor)?;
         if !self.carry.is_empty() {
             return Err(self.error(&self.carry, Reason::Unterminated));
         }
@@ -174,11 +176,12 @@ impl Parser {
 
     /// What comes behind the end that the body told.
     fn after_end<E>(&self, bytes: &[u8]) -> Result<(), Error<E>> {
-        // Prometheus skips NULs behind `# EOF`.
-        if self.format == Format::PrometheusText || bytes.iter().all(|byte| *byte == 0) {
+        if self.format == Format::PrometheusText {
             return Ok(());
         }
-        Err(self.error(bytes, Reason::AfterEof))
+        // Prometheus skips NULs behind `# EOF`. How much of what follows is here depends on how the body arrives: one byte is shown.
+        let Some(at) = bytes.iter().position(|byte| *byte != 0) else { return Ok(()) };
+        Err(self.error(&bytes[at..=at], Reason::AfterEof))
     }
 
     /// Appends to the incomplete line.
@@ -214,14 +217,6 @@ impl Parser {
     fn expect_more(&mut self) {
         let spans_lines = memchr(b'\n', &self.carry).is_some();
         self.retry_at = if spans_lines { self.carry.len() + self.carry.len() / 2 } else { 0 };
-    }
-
-    /// Parses all complete lines of `text` and returns how many bytes they took.
-    fn lines<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
-        match self.format {
-            Format::PrometheusText => self.text_lines(text, visitor),
-            Format::OpenMetrics { .. } => self.open_metrics_lines(text, visitor),
-        }
     }
 
     /// Turns where a line ended into how much it took, and counts it.

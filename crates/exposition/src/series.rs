@@ -222,7 +222,9 @@ fn next_token(text: &[u8], at: &mut usize) -> Result<Token, Stop> {
 }
 
 fn label_value(text: &[u8], at: &mut usize) -> Result<Span, Stop> {
-    let start = skip_spaces(text, *at);
+    // Where they may stand in a value, Prometheus skips NULs behind spaces, too.
+    let spaces = text.get(*at).is_some_and(|byte| is_space(*byte));
+    let start = skip_while(text, *at, |byte| spaces && (is_space(byte) || byte == 0));
     match text.get(start) {
         Some(b'"') => {}
         Some(_) => return Err(Reason::LabelValue.into()),
@@ -364,7 +366,7 @@ mod tests {
 
     #[test]
     fn names_and_values_may_hold_what_the_format_allows() {
-        let cases: [(&str, &[(&str, &str)]); 10] = [
+        let cases: [(&str, &[(&str, &str)]); 12] = [
             ("up", &[("__name__", "up")]),
             ("some:aggregate:rate5m", &[("__name__", "some:aggregate:rate5m")]),
             ("m{}", &[("__name__", "m")]),
@@ -372,6 +374,8 @@ mod tests {
             (r#"m{a="x\"y\\z\n"}"#, &[("__name__", "m"), ("a", "x\"y\\z\n")]),
             ("m{a=\"two\nlines }\"}", &[("__name__", "m"), ("a", "two\nlines }")]),
             ("m{a=\"n\0l\"}", &[("__name__", "m"), ("a", "n\0l")]),
+            ("m{a= \0 \"b\"\0}", &[("__name__", "m"), ("a", "b\"")]),
+            ("m{a=\"b\\\0\"c\"\0\0 }", &[("__name__", "m"), ("a", "b\\\0\"c\"\0")]),
             (r#"m{a="{}=,"}"#, &[("__name__", "m"), ("a", "{}=,")]),
             (r#"{"näme with \"quotes\"","läbel \\"="ü"}"#, &[("__name__", "näme with \"quotes\""), ("läbel \\", "ü")]),
             ("  m", &[("__name__", "  m")]),
@@ -384,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_is_no_series_is_refused_with_its_reason() {
-        let cases: [(&[u8], Reason); 26] = [
+        let cases: [(&[u8], Reason); 28] = [
             (b"9m", Reason::Start),
             (b"-m", Reason::Start),
             (b"m{b='c'}", Reason::LabelValue),
@@ -411,6 +415,8 @@ mod tests {
             (b"m{\"n\"}", Reason::SecondName),
             (b"{\"m\",\"n\"}", Reason::SecondName),
             (b"m{b\0=\"hi\"}", Reason::Nul),
+            (b"m{b=\0\"hi\"}", Reason::LabelValue),
+            (b"m{b=\"x\\\0\n\"}", Reason::Unterminated),
         ];
         for (text, reason) in cases {
             let got = reason_of(text);

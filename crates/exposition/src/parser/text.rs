@@ -1,88 +1,18 @@
-//! Leading the visitor through the lines of Prometheus' own text format.
+//! Any line of Prometheus' own text format.
 
-use memchr::{memchr, memchr2, memrchr};
+use memchr::{memchr2, memrchr};
 
 use super::Parser;
 use crate::comment::{self, Comment};
 use crate::error::{Error, Reason};
-use crate::number::{parse_timestamp, parse_value, read_value, scan_timestamp};
+use crate::number::{parse_timestamp, parse_value};
 use crate::series::{Series, Stop, is_space, skip_spaces, skip_while};
-use crate::visitor::{Comments, Visitor};
+use crate::visitor::Visitor;
 
 impl Parser {
-    /// Parses all complete lines of `text` and returns how many bytes they took.
-    pub(super) fn text_lines<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
-        let mut at = 0;
-        while at < text.len() && !self.ended {
-            let rest = &text[at..];
-            let comment = rest[0] == b'#';
-            let used = if comment {
-                self.comments(rest, visitor)?
-            } else if let Some(used) = self.expected_line(rest, visitor)? {
-                self.line += 1;
-                used
-            } else {
-                self.any_line(rest, visitor)?.unwrap_or(0)
-            };
-            if used == 0 {
-                return Ok(at);
-            }
-            self.in_comments = comment;
-            at += used;
-        }
-        Ok(text.len())
-    }
-
-    /// A run of lines that begin with `#`, as far as they are complete: how many bytes they took.
-    fn comments<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
-        if let Some(known) = visitor.expected_comments(text) {
-            self.kind = known.kind.unwrap_or(self.kind);
-            self.line += known.lines;
-            return Ok(known.len);
-        }
-        let first_line = self.line;
-        self.typed = false;
-        let mut len = 0;
-        while text.get(len) == Some(&b'#') && !self.ended {
-            let Some(used) = self.any_line(&text[len..], visitor)? else { return Ok(len) };
-            len += used;
-        }
-        if len < text.len() && !self.ended && !self.in_comments {
-            let kind = self.typed.then_some(self.kind);
-            visitor.learn_comments(&text[..len], Comments { len, lines: self.line - first_line, kind });
-        }
-        Ok(len)
-    }
-
-    /// The fast way: the visitor's expected series, a plain number, perhaps a plain timestamp, and the newline.
-    #[inline]
-    fn expected_line<V: Visitor>(&self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let len = visitor.expected_len();
-        if len == 0 || rest.get(len) != Some(&b' ') {
-            return Ok(None);
-        }
-        let Some(row) = visitor.expected(&rest[..len]) else { return Ok(None) };
-        let Some((value, used)) = read_value(&rest[len + 1..]) else { return Ok(None) };
-        let mut end = len + 1 + used;
-        let mut timestamp = None;
-        if rest.get(end) == Some(&b' ') {
-            let Some((stamp, used)) = scan_timestamp(&rest[end + 1..]) else { return Ok(None) };
-            timestamp = Some(stamp);
-            end += 1 + used;
-        }
-        if rest.get(end) != Some(&b'\n') || end > self.max_line {
-            return Ok(None);
-        }
-        visitor.sample(row, value, timestamp).map_err(Error::Refused)?;
-        Ok(Some(end + 1))
-    }
-
     /// Any line: how many bytes it took, or `None` if it isn't complete.
-    fn any_line<V: Visitor>(&mut self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let Some(newline) = memchr(b'\n', rest) else { return Ok(None) };
-        if newline > self.max_line {
-            return Err(self.error(rest, Reason::TooLong { max: self.max_line }));
-        }
+    pub(super) fn text_line<V: Visitor>(&mut self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
+        let Some(newline) = self.newline(rest)? else { return Ok(None) };
         let start = skip_spaces(rest, 0);
         let end = match rest[start] {
             b'\n' => Ok(newline),
