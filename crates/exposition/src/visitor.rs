@@ -73,8 +73,11 @@ pub trait Visitor {
     /// Why the visitor refuses to go on.
     type Error;
 
-    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not.
-    const WANTS_METADATA: bool = true;
+    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not. The same answer for a whole body.
+    #[inline]
+    fn wants_metadata(&self) -> bool {
+        true
+    }
 
     /// How long the text of the next series will be if it is the one that is expected; 0 if none is, or if its text holds a newline
     /// (as each expected series is counted as one line).
@@ -134,6 +137,17 @@ pub trait Visitor {
     /// Takes in a run of comments up to the next sample, if it wants to recognise it the next time. Not all runs are told.
     #[inline]
     fn learn_comments(&mut self, _text: &[u8], _comments: Comments) {}
+}
+
+/// The row of a series that the visitor knows, asked in the order that is promised to it.
+#[inline]
+pub(crate) fn known<V: Visitor>(visitor: &mut V, text: &[u8]) -> Option<u32> {
+    if visitor.expected_len() == text.len()
+        && let Some(row) = visitor.expected(text)
+    {
+        return Some(row);
+    }
+    visitor.find(text)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use model::Labels;
-use scrape::series::{Rules, Scratch, TargetSeries};
+use scrape::series::{Format, Rules, Scratch, TargetSeries};
 
 fn main() {
     let (mut target, mut scratch) = (target(), Scratch::default());
@@ -39,7 +39,7 @@ fn target() -> TargetSeries {
 }
 
 fn scrape(target: &mut TargetSeries, scratch: &mut Scratch, body: &str) -> usize {
-    let mut session = target.begin(1_700_000_000_000, scratch);
+    let mut session = target.begin(1_700_000_000_000, Format::PrometheusText, scratch);
     // As they come out of an inflater.
     for piece in body.as_bytes().chunks(32 * 1024) {
         session.feed(divan::black_box(piece)).unwrap();

@@ -2,6 +2,8 @@
 //! who holds what the cluster's; this is the block and what passes between the two.
 
 mod arguments;
+mod byte_size;
+mod checks;
 mod debug;
 mod job;
 mod ownership;
@@ -16,6 +18,7 @@ use model::{Batch, ConsumeMetrics, Refused};
 use scrape::{Ending, Engine, Metrics, Overview, Parts};
 
 pub use arguments::Arguments;
+pub use byte_size::ByteSize;
 use ownership::Share;
 
 use crate::targets::{Place, PoolTargets, TargetBoard, TargetSource};

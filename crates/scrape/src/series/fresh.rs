@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use exposition::LabelBuffer;
-use hashbrown::HashMap;
-use model::{Chunk, ChunkBuilder, SeriesRef, labels::hash_pairs};
+use hashbrown::HashTable;
+use model::{Chunk, ChunkBuilder, Metadata, SeriesRef, labels::hash_pairs};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::SeriesError;
@@ -16,7 +16,10 @@ pub(super) struct Fresh {
     chunks: Vec<Arc<Chunk>>,
     /// The number of the first series of each chunk.
     starts: Vec<u32>,
-    known: HashMap<u64, u32>,
+    /// Numbers by their texts' hashes.
+    known: HashTable<u32>,
+    /// Heap of the finished chunks.
+    chunk_bytes: usize,
     pub(super) texts: Vec<u64>,
     pub(super) lens: Vec<u16>,
     pub(super) ids: Vec<u32>,
@@ -34,21 +37,29 @@ impl Fresh {
     }
 
     pub(super) fn find(&self, text: u64) -> Option<u32> {
-        self.known.get(&text).copied()
+        self.known.find(text, |number| self.texts[*number as usize] == text).copied()
     }
 
-    pub(super) fn push(&mut self, text: &[u8], labels: &LabelBuffer, before: u32) -> Result<(), SeriesError> {
+    /// Adds a series that was found before row `before`, with what is known of its family. `len` is the length by which its text may be
+    /// expected, 0 if it can't be.
+    pub(super) fn push(
+        &mut self,
+        (text, len): (&[u8], u16),
+        labels: &LabelBuffer,
+        before: u32,
+        family: Option<&Arc<Metadata>>,
+    ) -> Result<(), SeriesError> {
         let number = self.len() as u32;
-        if self.open.push(labels.iter()).is_err() {
+        if self.open.push_with(labels.iter(), family).is_err() {
             self.cut();
             // Label counts are bounded, so an empty chunk has room for any series.
-            self.open.push(labels.iter()).map_err(|_| SeriesError::TooManySeries)?;
+            self.open.push_with(labels.iter(), family).map_err(|_| SeriesError::TooManySeries)?;
         }
         let hash = xxh3_64(text);
-        self.known.insert(hash, number);
         self.texts.push(hash);
-        // The parser wants no expectation of texts over several lines.
-        self.lens.push(u16::try_from(text.len()).ok().filter(|_| !text.contains(&b'\n')).unwrap_or(0));
+        let texts = &self.texts;
+        self.known.insert_unique(hash, number, |number| texts[*number as usize]);
+        self.lens.push(len);
         self.ids.push(id(labels.iter()));
         self.before.push(before);
         Ok(())
@@ -73,6 +84,7 @@ impl Fresh {
     pub(super) fn clear(&mut self) {
         self.cut();
         self.chunks.clear();
+        self.chunk_bytes = 0;
         self.starts.clear();
         self.known.clear();
         self.texts.clear();
@@ -84,8 +96,17 @@ impl Fresh {
     fn cut(&mut self) {
         if !self.open.is_empty() {
             self.starts.push((self.len() - self.open.len()) as u32);
-            self.chunks.push(Arc::new(self.open.finish()));
+            let chunk = self.open.finish();
+            self.chunk_bytes += chunk.heap_bytes();
+            self.chunks.push(Arc::new(chunk));
         }
+    }
+
+    /// Bytes of heap that the series take, but for those of the chunk that is not finished.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let Self { texts, lens, ids, before, known, .. } = self;
+        let columns = 8 * texts.capacity() + 2 * lens.capacity() + 4 * ids.capacity() + 4 * before.capacity();
+        self.chunk_bytes + columns + known.allocation_size()
     }
 }
 

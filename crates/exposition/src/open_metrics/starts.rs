@@ -1,0 +1,209 @@
+//! Which series a `_created` line tells the start of. It stands behind the samples of its metric, so what came before it is remembered
+//! until it comes.
+//!
+//! Prometheus looks ahead from each sample (`OpenMetricsParser.StartTimestamp`): the first `_created` line of the family behind it is
+//! the right one, or none is. Right is one whose name without its suffix is the first part of the sample's name, as long as the family's
+//! name, and whose labels are written alike, in the same order, but for the `le` of histograms and the `quantile` of summaries. Seen
+//! from the `_created` line: it speaks for those samples since the last one, or since the last line about a family, that it fits. What
+//! is compared are texts that were read before, so nothing is checked here.
+
+use std::ops::Range;
+
+use model::MetricType;
+
+use crate::series::{quoted_end, value_end};
+
+/// So many samples may stand between a series and its `_created` line; a histogram of the usual size has twenty.
+const MAX_PENDING: usize = 4096;
+
+/// So many bytes may the texts of these series have.
+const MAX_PENDING_BYTES: usize = 1 << 20;
+
+const SUFFIX: &[u8] = b"_created";
+
+/// Whether the samples of a type have a time at which counting began.
+pub(crate) fn counts(kind: MetricType) -> bool {
+    matches!(kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary)
+}
+
+/// Whether the series with this text is a `_created` line, if its type counts.
+pub(crate) fn is_created(series: &[u8]) -> bool {
+    name(series).ends_with(SUFFIX)
+}
+
+/// Whether the line begins with the bare name of a `_created` line.
+pub(crate) fn begins_created(line: &[u8]) -> bool {
+    memchr::memchr2(b'{', b' ', line).is_some_and(|end| line[..end].ends_with(SUFFIX))
+}
+
+/// The samples that wait for their `_created` line.
+#[derive(Debug, Default)]
+pub(crate) struct Starts {
+    /// The length of the name of the family that was told last.
+    family_len: usize,
+    /// Rows and the places of their texts: the first `kept` ones in `texts`, the others in what is parsed just now.
+    pending: Vec<(u32, Range<usize>)>,
+    kept: usize,
+    texts: Vec<u8>,
+    bytes: usize,
+    /// The type and time of the `_created` line that spoke for the sample before: it does so for those that follow, if it fits.
+    last: Option<(MetricType, i64)>,
+    last_text: Vec<u8>,
+}
+
+impl Starts {
+    pub(crate) fn reset(&mut self) {
+        self.forget();
+        self.last = None;
+        self.family_len = 0;
+    }
+
+    /// A line about a family whose name is so long.
+    pub(crate) fn family(&mut self, len: usize) {
+        self.forget();
+        self.family_len = len;
+    }
+
+    /// A sample of a type that doesn't count.
+    #[inline]
+    pub(crate) fn skip(&mut self) {
+        self.last = None;
+    }
+
+    /// A sample whose series stands at `series` in `text`, the part of the body that is parsed just now. Returns when its counting
+    /// began if that was told before.
+    pub(crate) fn sample(&mut self, row: u32, text: &[u8], series: Range<usize>, kind: MetricType) -> Option<i64> {
+        if let Some((last_kind, at)) = self.last {
+            if fits(&text[series.clone()], kind, self.family_len, &self.last_text, last_kind) {
+                return Some(at);
+            }
+            self.last = None;
+        }
+        if self.pending.len() == MAX_PENDING || self.bytes + series.len() > MAX_PENDING_BYTES {
+            self.forget();
+        }
+        self.bytes += series.len();
+        self.pending.push((row, series));
+        None
+    }
+
+    /// Where the series of a `_created` line ends, if it is written like the sample before it: so it needs no lexing.
+    pub(crate) fn known_end(&self, text: &[u8], line: &[u8]) -> Option<usize> {
+        let (_, place) = self.pending.last()?;
+        let before = self.text(self.pending.len() - 1, place, text);
+        let (family, before) = before.split_at_checked(self.family_len)?;
+        let labels = &before[memchr::memchr(b'{', before).unwrap_or(before.len())..];
+        let bare = !family.is_empty() && !family.contains(&b'{');
+        let rest = line.strip_prefix(family).filter(|_| bare)?.strip_prefix(SUFFIX)?.strip_prefix(labels)?;
+        (rest.first() == Some(&b' ')).then(|| line.len() - rest.len())
+    }
+
+    /// A `_created` line with this series and value: tells the rows that it speaks for.
+    pub(crate) fn created(&mut self, text: &[u8], series: &[u8], kind: MetricType, seconds: f64, mut tell: impl FnMut(u32, i64)) {
+        let at = if seconds.is_finite() { (seconds * 1000.0) as i64 } else { 0 };
+        let mut fitted = None;
+        for (number, (row, place)) in self.pending.iter().enumerate() {
+            let fit = fits(self.text(number, place, text), kind, self.family_len, series, kind);
+            if fit && at != 0 {
+                tell(*row, at);
+            }
+            fitted = Some(fit);
+        }
+        if let Some(fitted) = fitted {
+            self.last = (fitted && at > 0).then_some((kind, at));
+            self.last_text.clear();
+            self.last_text.extend_from_slice(series);
+        }
+        self.forget();
+    }
+
+    /// Copies what is needed of `text`, which is parsed now and gone later.
+    pub(crate) fn keep(&mut self, text: &[u8]) {
+        for (_, place) in &mut self.pending[self.kept..] {
+            let start = self.texts.len();
+            self.texts.extend_from_slice(&text[place.clone()]);
+            *place = start..self.texts.len();
+        }
+        self.kept = self.pending.len();
+    }
+
+    fn text<'a>(&'a self, number: usize, place: &Range<usize>, text: &'a [u8]) -> &'a [u8] {
+        if number < self.kept { &self.texts[place.clone()] } else { &text[place.clone()] }
+    }
+
+    fn forget(&mut self) {
+        self.pending.clear();
+        self.texts.clear();
+        (self.kept, self.bytes) = (0, 0);
+    }
+}
+
+/// Whether the `_created` line's series speaks for another one.
+fn fits(series: &[u8], kind: MetricType, family_len: usize, created: &[u8], created_kind: MetricType) -> bool {
+    let Some(family) = name(created).strip_suffix(SUFFIX) else { return false };
+    if name(series).get(..family_len) != Some(family) {
+        return false;
+    }
+    let (own, its) = (Labels::of(series), Labels::of(created));
+    own.rest == its.rest || own.without(kind).eq(its.without(created_kind))
+}
+
+/// A series' name as it is written, without quotes.
+fn name(series: &[u8]) -> &[u8] {
+    if series.first() != Some(&b'{') {
+        return &series[..memchr::memchr(b'{', series).unwrap_or(series.len())];
+    }
+    let mut labels = Labels::of(series);
+    labels.find(|(_, value)| value.is_none()).map_or(&[], |(name, _)| name)
+}
+
+/// Goes through the braces of a series that was lexed before: names with values; the metric's name, if it stands here, without one.
+#[derive(Clone, Copy)]
+struct Labels<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Labels<'a> {
+    fn of(series: &'a [u8]) -> Self {
+        Self { rest: &series[memchr::memchr(b'{', series).map_or(series.len(), |brace| brace + 1)..] }
+    }
+
+    /// The labels alone, without those that tell the parts of a metric of this type apart.
+    fn without(self, kind: MetricType) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let part: Option<&[u8]> = match kind {
+            MetricType::Histogram => Some(b"le"),
+            MetricType::Summary => Some(b"quantile"),
+            _ => None,
+        };
+        self.filter(move |(name, value)| value.is_some() && Some(*name) != part)
+    }
+
+    fn take(&mut self, end: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        Some(taken)
+    }
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = match self.rest.first()? {
+            b'}' => return None,
+            b'"' => unquoted(self.take(quoted_end(self.rest, 0).ok()?)?),
+            _ => self.take(memchr::memchr(b'=', self.rest)?)?,
+        };
+        let mut value = None;
+        if let Some(quoted) = self.rest.strip_prefix(b"=") {
+            self.rest = quoted;
+            value = Some(unquoted(self.take(value_end::<false>(self.rest, 0).ok()?)?));
+        }
+        self.rest = self.rest.strip_prefix(b",").unwrap_or(self.rest);
+        Some((name, value))
+    }
+}
+
+fn unquoted(text: &[u8]) -> &[u8] {
+    text.get(1..text.len() - 1).unwrap_or_default()
+}
