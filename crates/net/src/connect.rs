@@ -147,3 +147,71 @@ fn host_and_port(uri: &Uri) -> Result<(&str, u16), StepError> {
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::TlsConfig;
+
+    /// A host with two addresses, of which `answering` are listened on. Gives how to connect to it, its port, and the listeners.
+    async fn host(answering: [bool; 2], round_robin_dns: bool) -> (Parts, u16, [Option<TcpListener>; 2]) {
+        let ips: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        let first = TcpListener::bind((ips[0], 0)).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = TcpListener::bind((ips[1], port)).await.unwrap();
+        let parts = Parts {
+            tls: TlsSource::new(&TlsConfig::default(), false).unwrap(),
+            proxy: None,
+            timeout: Duration::from_secs(30),
+            internal: None,
+            round_robin_dns,
+            resolver: Arc::new(Resolver::new(move |_| Box::pin(async move { Ok(ips.to_vec()) }))),
+            open: Open::new(0),
+        };
+        (parts, port, [Some(first).filter(|_| answering[0]), Some(second).filter(|_| answering[1])])
+    }
+
+    /// Connects many times. Gives which of the addresses took it.
+    async fn taken(parts: &Parts, port: u16) -> [bool; 2] {
+        let mut taken = [false; 2];
+        for _ in 0..40 {
+            let io = parts.dial("h.example", port, Instant::now() + parts.timeout).await.unwrap();
+            taken[usize::from(io.peer_addr().unwrap().ip() != IpAddr::from([127, 0, 0, 1]))] = true;
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_is_taken() {
+        let (parts, port, _listeners) = host([true, true], false).await;
+        assert_eq!(taken(&parts, port).await, [true, false]);
+        let (parts, port, _listeners) = host([false, true], false).await;
+        assert_eq!(taken(&parts, port).await, [false, true]);
+    }
+
+    #[tokio::test]
+    async fn with_round_robin_every_address_has_its_turn() {
+        let (parts, port, _listeners) = host([true, true], true).await;
+        assert_eq!(taken(&parts, port).await, [true, true]);
+    }
+
+    #[tokio::test]
+    async fn names_that_do_not_answer_are_looked_up_again() {
+        let (parts, port, _listeners) = host([false, false], false).await;
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = asked.clone();
+        let resolver = Resolver::new(move |_| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Box::pin(async { Ok(vec![[127, 0, 0, 1].into()]) })
+        });
+        let parts = Parts { resolver: Arc::new(resolver), ..parts };
+        for _ in 0..2 {
+            assert_eq!(parts.dial("h.example", port, Instant::now() + parts.timeout).await.unwrap_err().step, Step::Connect);
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
+}

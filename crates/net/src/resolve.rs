@@ -44,7 +44,8 @@ impl Resolver {
         SHARED.get_or_init(|| Arc::new(Self::new(system))).clone()
     }
 
-    fn new(lookup: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static) -> Self {
+    /// One that asks `lookup` instead of the system.
+    pub(crate) fn new(lookup: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static) -> Self {
         Self { lookup: Box::new(lookup), lookups: Semaphore::new(MAX_LOOKUPS), known: Mutex::default() }
     }
 

@@ -3,11 +3,17 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::Version;
 use net::{Client, ClientOptions, Step};
 use support::{Authority, Server, Signed, client, config, fetch, ok, quoted};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 fn trusting(ca: &Authority, more: &str) -> String {
     format!("tls_config {{\n ca_pem = {}\n {more}\n}}", quoted(&ca.pem))
@@ -29,6 +35,57 @@ async fn a_configured_authority_is_trusted_and_http2_is_negotiated() {
     let source = format!("enable_http2 = true\n{}", trusting(&ca, ""));
     fetch(&Client::new(&config(&source), options).unwrap(), &server.url("/")).await.unwrap();
     assert_eq!(server.last().version, Version::HTTP_2, "configuration goes before it");
+}
+
+/// Passes connections on to a server. The first one is cut off without a word when it is told to.
+async fn passing_on(server: &Server) -> (SocketAddr, Arc<AtomicUsize>, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (listener.local_addr().unwrap(), server.address);
+    let (cut, is_cut) = watch::channel(false);
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (is_first, mut is_cut) = (seen.fetch_add(1, Ordering::SeqCst) == 0, is_cut.clone());
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(target).await.unwrap();
+                let cut = async { is_cut.wait_for(|is_cut| *is_cut && is_first).await.map(drop) };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut socket, &mut upstream) => return,
+                    _ = cut => {}
+                }
+                std::future::pending::<()>().await; // both stay open
+            });
+        }
+    });
+    (address, count, cut)
+}
+
+#[tokio::test]
+async fn a_silent_http2_connection_is_asked_whether_it_lives_and_replaced_if_it_does_not() {
+    let ca = Authority::new();
+    let server = Server::tls(ca.acceptor("127.0.0.1", None), |_| ok("")).await;
+    let (address, connections, cut) = passing_on(&server).await;
+    let (client, url) = (client(&trusting(&ca, "")), format!("https://{address}/"));
+    let idle_for = async |seconds: u64| {
+        tokio::time::pause();
+        for _ in 0..seconds {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            // Sockets need real time.
+            std::thread::sleep(Duration::from_millis(1));
+            tokio::task::yield_now().await;
+        }
+        tokio::time::resume();
+    };
+    fetch(&client, &url).await.unwrap();
+    idle_for(200).await;
+    fetch(&client, &url).await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "one that answers is kept");
+    cut.send(true).unwrap();
+    idle_for(80).await;
+    fetch(&client, &url).await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    assert_eq!(server.last().version, Version::HTTP_2);
 }
 
 #[tokio::test]
