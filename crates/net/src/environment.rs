@@ -21,8 +21,7 @@ impl Environment {
     /// These variables and no others.
     #[must_use]
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        let variables: HashMap<String, String> =
-            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let variables: HashMap<String, String> = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self(Arc::new(move |name| variables.get(name).cloned()))
     }
 

@@ -200,7 +200,8 @@ mod tests {
         for uri in ["http://spared", "https://spared", "http://127.0.0.1"] {
             assert_eq!(route(&proxy, uri), None, "{uri}");
         }
-        let both = of_environment([("HTTP_PROXY", ""), ("http_proxy", "lower:1"), ("HTTPS_PROXY", "UPPER:2"), ("https_proxy", "x")]).unwrap();
+        let both =
+            of_environment([("HTTP_PROXY", ""), ("http_proxy", "lower:1"), ("HTTPS_PROXY", "UPPER:2"), ("https_proxy", "x")]).unwrap();
         assert_eq!(route(&both, "http://h"), Some((Kind::Http, "lower:1".to_owned())), "an empty variable is none");
         assert_eq!(route(&both, "https://h"), Some((Kind::Http, "upper:2".to_owned())), "upper case goes first");
         assert_eq!(route(&of_environment([]).unwrap(), "http://h"), None);

@@ -69,8 +69,7 @@ pub(crate) fn remove_secrets(headers: &mut HeaderMap) {
 
 /// Takes away what describes a body that is not sent again.
 pub(crate) fn remove_body_headers(headers: &mut HeaderMap) {
-    for name in
-        [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LENGTH, header::CONTENT_LOCATION, header::CONTENT_TYPE]
+    for name in [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LENGTH, header::CONTENT_LOCATION, header::CONTENT_TYPE]
     {
         headers.remove(name);
     }

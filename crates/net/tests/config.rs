@@ -166,7 +166,10 @@ fn what_clouds_cannot_take_is_refused_in_alloys_words() {
         (format!("azuread {{\n cloud = \"AzureMoon\"\n {}\n}}", identity(ID)), "AzureMoon"),
         (format!("azuread {{\n scope = \"a;b\"\n {}\n}}", identity(ID)), "the provided scope contains invalid characters"),
         (format!("azuread {{\n {}\n}}", identity("")), "must provide an Azure Managed Identity client_id in the Azure AD config"),
-        (format!("azuread {{\n {}\n}}", identity("12345678_90ab-cdef-1234-567890ABCDEF")), "the provided Azure Managed Identity client_id is invalid"),
+        (
+            format!("azuread {{\n {}\n}}", identity("12345678_90ab-cdef-1234-567890ABCDEF")),
+            "the provided Azure Managed Identity client_id is invalid",
+        ),
         (oauth("", "t"), "must provide an Azure OAuth client_secret"),
         (oauth("s", "a/../b"), "the provided Azure OAuth tenant_id is invalid"),
     ] {

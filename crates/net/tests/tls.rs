@@ -170,7 +170,9 @@ async fn a_certificate_that_signs_itself_is_trusted_if_it_is_configured() {
     assert_eq!(fetch(&with(&alone.cert), &server.url("/")).await.unwrap().1, "alone");
     let error = fetch(&with(&Signed::by_itself("127.0.0.1", 4000).cert), &server.url("/")).await.unwrap_err();
     assert!(error.cause.contains("invalid peer certificate"), "{error}");
-    for (wrong, part) in [(Signed::by_itself("other.example", 4000), "not valid for name"), (Signed::by_itself("127.0.0.1", 2020), "expired")] {
+    for (wrong, part) in
+        [(Signed::by_itself("other.example", 4000), "not valid for name"), (Signed::by_itself("127.0.0.1", 2020), "expired")]
+    {
         let server = Server::tls(wrong.acceptor(None, rustls::ALL_VERSIONS), |_| ok("")).await;
         let error = fetch(&with(&wrong.cert), &server.url("/")).await.unwrap_err();
         assert!(error.cause.contains(part), "{error}");
@@ -206,9 +208,12 @@ async fn broken_files_are_named_with_their_path() {
         (format!("cert_file = \"{cert}\"\nkey_file = \"{key}\""), format!("tls_config.cert_file: {cert}: keys may not be consistent")),
         (format!("cert_file = \"{cert}\"\nkey_file = \"/gone\""), "tls_config.key_file: cannot read /gone: No such file".to_owned()),
     ] {
-        let error = fetch(&client(&format!("tls_config {{\n insecure_skip_verify = {}\n {arguments}\n}}", !arguments.contains("ca_"))), &server.url("/"))
-            .await
-            .unwrap_err();
+        let error = fetch(
+            &client(&format!("tls_config {{\n insecure_skip_verify = {}\n {arguments}\n}}", !arguments.contains("ca_"))),
+            &server.url("/"),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.step, Step::Tls);
         assert!(error.cause.starts_with(&message), "{error}");
         assert!(!error.to_string().contains("hunter2"));

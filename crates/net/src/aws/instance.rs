@@ -46,8 +46,7 @@ impl Instance {
     pub(super) fn new(options: &ClientOptions) -> Result<Self, ConfigError> {
         // Link-local addresses are behind no proxy.
         let http = HttpClientConfig { follow_redirects: false, ..HttpClientConfig::default() };
-        let options =
-            ClientOptions { connect_timeout: CONNECT_TIMEOUT, timeout: Some(TIMEOUT), round_robin_dns: false, ..options.clone() };
+        let options = ClientOptions { connect_timeout: CONNECT_TIMEOUT, timeout: Some(TIMEOUT), round_robin_dns: false, ..options.clone() };
         Ok(Self { environment: options.environment.clone(), client: Client::new(&http, options)? })
     }
 
@@ -62,7 +61,8 @@ impl Instance {
         }
         let mut request = request(Method::GET, url.as_str())?;
         if let Some(token) = self.container_token()? {
-            let value = sensitive(token.trim()).ok_or_else(|| failed(WHO, "the container's token holds characters that no header can hold"))?;
+            let value =
+                sensitive(token.trim()).ok_or_else(|| failed(WHO, "the container's token holds characters that no header can hold"))?;
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         keys(&self.ask(request).await?).map(Some)

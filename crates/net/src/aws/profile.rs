@@ -36,9 +36,8 @@ impl Profiles {
     /// Where the environment says that they are, or in the home directory.
     pub(super) fn new(environment: &Environment) -> Self {
         let home = environment.get("HOME").unwrap_or_default();
-        let path = |variable: &str, name: &str| {
-            environment.get(variable).map_or_else(|| Path::new(&home).join(".aws").join(name), PathBuf::from)
-        };
+        let path =
+            |variable: &str, name: &str| environment.get(variable).map_or_else(|| Path::new(&home).join(".aws").join(name), PathBuf::from);
         Self { config: path("AWS_CONFIG_FILE", "config"), credentials: path("AWS_SHARED_CREDENTIALS_FILE", "credentials") }
     }
 
@@ -133,7 +132,8 @@ mod tests {
 
     #[test]
     fn both_files_make_one_profile_and_the_file_of_keys_goes_first() {
-        let config = "; comment\n[profile other]\nregion = eu-central-1\naws_access_key_id = wrong\ns3 =\n  region = nested\n[other]\nregion = no\n";
+        let config =
+            "; comment\n[profile other]\nregion = eu-central-1\naws_access_key_id = wrong\ns3 =\n  region = nested\n[other]\nregion = no\n";
         let profile = read(config, CREDENTIALS, "other").unwrap();
         assert_eq!((profile.get("region"), profile.keys().unwrap().id.as_str()), (Some("eu-central-1"), "B"));
         assert_eq!(read("[default]\nregion = a", "", "default").unwrap().get("region"), Some("a"));

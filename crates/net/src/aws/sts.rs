@@ -67,7 +67,8 @@ impl Sts {
     }
 
     fn endpoint(&self, region: &str) -> String {
-        let is_ignored = self.environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let is_ignored =
+            self.environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let given = self.environment.first(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]).filter(|_| !is_ignored);
         given.unwrap_or_else(|| endpoint(region, self.use_fips))
     }

@@ -162,5 +162,8 @@ fn every_cloud_has_its_servers() {
         assert!(!name.ends_with('/') && scope(*cloud).ends_with("//.default"), "{name}");
     }
     let government = tokens("cloud = \"AzureGovernment\"\nsdk {\n tenant_id = \"\"\n}", None, Environment::of([]));
-    assert_eq!((government.authority.as_str(), government.scope.as_str()), ("https://login.microsoftonline.us", "https://monitor.azure.us//.default"));
+    assert_eq!(
+        (government.authority.as_str(), government.scope.as_str()),
+        ("https://login.microsoftonline.us", "https://monitor.azure.us//.default")
+    );
 }

@@ -60,9 +60,7 @@ pub struct SigV4Config {
 impl SigV4Config {
     fn validate(&self) -> Result<(), String> {
         if self.access_key.is_empty() != self.secret_key.is_empty() {
-            return Err(
-                "must provide an AWS SigV4 access key and secret key if credentials are specified in the SigV4 config".to_owned()
-            );
+            return Err("must provide an AWS SigV4 access key and secret key if credentials are specified in the SigV4 config".to_owned());
         }
         if !self.external_id.is_empty() && self.role_arn.is_empty() {
             return Err("external_id can only be used with role_arn".to_owned());

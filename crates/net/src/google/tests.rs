@@ -98,7 +98,10 @@ async fn default_credentials_are_a_named_file_then_gclouds_then_the_metadata_ser
     let parts = authorized(&tokens("", at(""))).await.unwrap();
     assert_eq!(parts.headers[QUOTA_PROJECT], "of-file");
     let asked = server.last();
-    assert_eq!((asked.uri.path(), &asked.body[..]), ("/user", &b"grant_type=refresh_token&client_id=c&client_secret=s&refresh_token=r"[..]));
+    assert_eq!(
+        (asked.uri.path(), &asked.body[..]),
+        ("/user", &b"grant_type=refresh_token&client_id=c&client_secret=s&refresh_token=r"[..])
+    );
 
     let folder = tempfile::tempdir().unwrap();
     authorized(&tokens("", at(&file(&folder, &service_account(&server))))).await.unwrap();
@@ -122,7 +125,10 @@ async fn unusable_files_are_named_and_their_keys_not_told() {
         (json!({ "type": "authorized_user" }), "credentials of the type \"authorized_user\" are not supported"),
         (json!({ "client_email": "" }), "has no client_email"),
         (json!({ "private_key": "hunter2" }), "the private_key can't be used: it is no PEM private key"),
-        (json!({ "private_key": "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n" }), "the private_key can't be used"),
+        (
+            json!({ "private_key": "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n" }),
+            "the private_key can't be used",
+        ),
         (json!({}), "cannot fetch token: 400 Bad Request"),
     ] {
         let mut credentials = service_account(&server);

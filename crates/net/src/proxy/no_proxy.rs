@@ -17,7 +17,11 @@ enum Rule {
     Network(IpAddr, u8),
     Address(IpAddr, Option<u16>),
     /// `.example.org`, and whether `example.org` itself is meant too.
-    Domain { suffix: String, itself: bool, port: Option<u16> },
+    Domain {
+        suffix: String,
+        itself: bool,
+        port: Option<u16>,
+    },
 }
 
 impl NoProxy {
@@ -126,7 +130,11 @@ mod tests {
 
     #[test]
     fn loopback_is_always_spared() {
-        check("", &["localhost", "LOCALHOST:9100", "127.0.0.1", "127.9.9.9:81", "::1", "::ffff:127.0.0.1"], &["localhost.example", "10.0.0.1"]);
+        check(
+            "",
+            &["localhost", "LOCALHOST:9100", "127.0.0.1", "127.9.9.9:81", "::1", "::ffff:127.0.0.1"],
+            &["localhost.example", "10.0.0.1"],
+        );
     }
 
     #[test]

@@ -59,9 +59,10 @@ fn odd_paths_parameters_and_values_have_one_form() {
         .header("host", "h.example");
     let parts = signed(request, b"", None, "r", "s");
     assert_eq!(parts.uri, "http://h.example:80/a%20b/%C3%A9?b=2&a=x%20y%2Bz&a=A&e");
-    assert!(header(&parts, "authorization").ends_with(
-        "SignedHeaders=host;x-amz-date;x-many, Signature=d2fc59770585c34ac1dca9fde441269b78f24e73ca442f58c1f542f0b478f19e"
-    ));
+    assert!(
+        header(&parts, "authorization")
+            .ends_with("SignedHeaders=host;x-amz-date;x-many, Signature=d2fc59770585c34ac1dca9fde441269b78f24e73ca442f58c1f542f0b478f19e")
+    );
 }
 
 #[test]
