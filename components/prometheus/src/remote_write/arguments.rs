@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use component::RuleBlock;
-use net::{HttpClientConfig, HttpUrl};
+use net::{CloudAuthConfig, HttpClientConfig, HttpUrl};
 use syntax::{Block, Secret};
 
 /// The remote-write message of version 1.0.
@@ -42,7 +42,7 @@ pub struct Endpoint {
     pub send_exemplars: bool,
     /// Whether native histograms are sent.
     pub send_native_histograms: bool,
-    /// Whether connections go round the receiver's addresses; not supported yet.
+    /// Whether each connection goes to one of the receiver's addresses by chance, rather than to the first that answers.
     pub round_robin_dns: bool,
     /// The message; only that of remote write 1.0 is supported yet.
     #[syntax(default = MESSAGE_1_0.to_owned())]
@@ -50,6 +50,9 @@ pub struct Endpoint {
     /// HTTP/2 is off by default here, as in Alloy.
     #[syntax(squash)]
     pub http_client: HttpClientConfig,
+    /// The clouds' ways to authenticate.
+    #[syntax(squash)]
+    pub cloud_auth: CloudAuthConfig,
     /// Queue and shards.
     #[syntax(block)]
     pub queue_config: QueueConfig,
@@ -150,9 +153,7 @@ impl Endpoint {
         if self.protobuf_message != MESSAGE_1_0 {
             return Err(format!("protobuf_message {:?} is not supported yet; use {MESSAGE_1_0:?}", self.protobuf_message));
         }
-        if self.round_robin_dns {
-            return Err("round_robin_dns is not supported yet; leave it out".to_owned());
-        }
+        self.cloud_auth.check_with(&self.http_client)?;
         let queue = &self.queue_config;
         if queue.capacity == 0 || queue.min_shards == 0 || queue.max_samples_per_send == 0 {
             return Err("capacity, min_shards and max_samples_per_send of queue_config must be greater than 0".to_owned());
@@ -190,10 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn the_clouds_ways_to_authenticate_are_taken() {
+        let id = "12345678-90ab-cdef-1234-567890abcdef";
+        for block in [
+            "round_robin_dns = true",
+            "sigv4 {\nregion = \"r\"\n}",
+            "google_iam {\ncredentials_file = \"/key.json\"\n}",
+            &format!("azuread {{\nmanaged_identity {{\nclient_id = \"{id}\"\n}}\n}}"),
+        ] {
+            decode(block).unwrap();
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_without_telling_the_password() {
         for (source, part) in [
             ("protobuf_message = \"io.prometheus.write.v2.Request\"", "not supported yet"),
-            ("round_robin_dns = true", "not supported yet"),
+            ("sigv4 {\n}\nbasic_auth {\nusername = \"u\"\npassword = \"hunter2\"\n}", "at most one of sigv4, azuread, google_iam"),
             ("queue_config {\nmax_shards = 1\nmin_shards = 2\n}", "max_shards"),
             ("write_relabel_config {\nregex = \"(\"\n}", "rule 1"),
         ] {

@@ -37,10 +37,11 @@ impl Poster {
         let options = ClientOptions {
             http2: false, // Alloy's default for remote write: one connection per shard rather than one for all
             max_idle_per_host: endpoint.queue_config.max_shards,
+            round_robin_dns: endpoint.round_robin_dns,
             internal: setup.services().get::<InternalAddress>().map(|own| (*own).clone()),
             ..ClientOptions::default()
         };
-        let client = Client::new(&endpoint.http_client, options).map_err(BuildError::new)?;
+        let client = Client::with_cloud_auth(&endpoint.http_client, &endpoint.cloud_auth, options).map_err(BuildError::new)?;
         let url = endpoint.url.to_uri().map_err(|error| BuildError::new(format!("url: {error}")))?;
         Ok(Self { client, url, headers: headers(endpoint)? })
     }
@@ -81,4 +82,44 @@ const MAX_ANSWER: usize = 64 << 10;
 
 fn failed(error: &dyn std::fmt::Display) -> PostError {
     PostError(error.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use component::Services;
+    use syntax::Scope;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The head of the request that an endpoint with this block sends.
+    async fn sent(block: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = format!("url = \"http://{}/write\"\n{block}", listener.local_addr().unwrap());
+        let endpoint: Endpoint = syntax::decode_str(&source, &Scope::new()).unwrap();
+        let setup = Setup::detached("prometheus.remote_write.x", Path::new("/nowhere"), Services::default());
+        let poster = Poster::new(&endpoint, &setup).unwrap();
+        let serving = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"body") {
+                assert!(socket.read_buf(&mut request).await.unwrap() > 0);
+            }
+            socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            String::from_utf8(request).unwrap()
+        };
+        let (answer, request) = tokio::join!(poster.post(HeaderMap::new(), Bytes::from_static(b"body")), serving);
+        assert_eq!(answer.unwrap().status, 204);
+        request
+    }
+
+    #[tokio::test]
+    async fn requests_are_signed_if_the_endpoint_says_so() {
+        let request = sent("sigv4 {\nregion = \"r\"\naccess_key = \"AKID\"\nsecret_key = \"s\"\n}\nround_robin_dns = true").await;
+        assert!(request.contains("authorization: AWS4-HMAC-SHA256 Credential=AKID/"), "{request}");
+        assert!(!sent("").await.contains("authorization"));
+    }
 }
