@@ -1,5 +1,6 @@
 //! The HTTP client of every component: its arguments as Alloy has them, credentials, TLS, proxies, redirects, connection reuse, and
-//! bodies read within a bound. What is asked, how often and what an answer means is left to the components.
+//! bodies read within a bound. What is asked, how often and what an answer means is left to the components. The server of those that are
+//! pushed to is in [`server`].
 //!
 //! Cheap per request, so that thousands of targets can share one [`Client`] and hold an idle connection each.
 
@@ -14,6 +15,7 @@ mod headers;
 mod oauth2;
 mod proxy;
 mod redirect;
+pub mod server;
 mod stream;
 mod tls;
 mod url;
