@@ -205,6 +205,7 @@ impl App {
             .with(SelfMetrics { exposition, memory_addr: flags.memory_addr.as_str().into() })
             .with(targets.clone())
             .with(net::InternalAddress { name: flags.memory_addr.clone(), dial: loopback_of(address) })
+            .with(component::StabilityLevel(flags.stability_level))
             .with(prometheus_components::ScrapeLimits { max_body_size: flags.scrape_max_body_size });
         if let Some(cluster) = cluster {
             services = services.with(cluster);

@@ -1,0 +1,3 @@
+//! `prometheus.receive_http`.
+
+pub mod intake;
