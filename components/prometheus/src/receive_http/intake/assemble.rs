@@ -55,12 +55,12 @@ pub(super) struct Assembly<'a> {
     pub newest: i64,
 }
 
-impl Assembly<'_> {
+impl<'a> Assembly<'a> {
     pub fn run(&self, scratch: &mut Scratch, refusals: &mut Refusals) -> Result<Taken, Rejected> {
         let Parsed { rows, histograms, created, exemplars, .. } = self.parsed;
         let has_details = !(histograms.is_empty() && created.is_empty() && exemplars.is_empty());
         let mut taken = Taken::default();
-        let mut row_labels = 0;
+        let mut building = Building::default();
         scratch.places.clear();
         scratch.places.resize(if has_details { rows.len() } else { 0 }, LEFT_OUT);
         let ends = self.by_source(&mut scratch.order);
@@ -73,7 +73,7 @@ impl Assembly<'_> {
                 continue;
             }
             scratch.kept.clear();
-            let batch = self.batch(source as u8, of_source, &mut scratch.kept, &mut row_labels, refusals)?;
+            let batch = self.batch(source as u8, of_source, &mut scratch.kept, &mut building, refusals)?;
             if has_details {
                 scratch.kept.iter().zip(0..).for_each(|(row, place)| scratch.places[*row as usize] = place);
             }
@@ -122,7 +122,7 @@ impl Assembly<'_> {
         source: u8,
         rows: &[u32],
         kept: &mut Vec<u32>,
-        row_labels: &mut usize,
+        building: &mut Building<'a>,
         refusals: &mut Refusals,
     ) -> Result<Batch, Rejected> {
         let mut chunks = Vec::new();
@@ -136,7 +136,7 @@ impl Assembly<'_> {
                 kept.extend_from_slice(of_run);
                 continue;
             }
-            let built = self.build(of_run, kept, row_labels, refusals)?;
+            let built = self.build(of_run, kept, building, refusals)?;
             if built.is_whole {
                 known.keep(&Run { len: run.len, key: run.key }, &built.chunks);
             }
@@ -153,11 +153,9 @@ impl Assembly<'_> {
     }
 
     /// Builds the chunks of a run that is not known.
-    fn build(&self, rows: &[u32], kept: &mut Vec<u32>, row_labels: &mut usize, refusals: &mut Refusals) -> Result<Built, Rejected> {
-        let Options { append_metadata, type_and_unit_labels } = *self.options;
+    fn build(&self, rows: &[u32], kept: &mut Vec<u32>, building: &mut Building<'a>, refusals: &mut Refusals) -> Result<Built, Rejected> {
         let mut layout = LayoutBuilder::default();
-        let mut built = Built { chunks: Vec::new(), is_whole: true };
-        let mut last_said = None;
+        let mut is_whole = true;
         let mut rest = rows;
         while let Some(&row) = rest.first() {
             // Several samples of a series come one after the other.
@@ -165,46 +163,29 @@ impl Assembly<'_> {
             let count = rest.iter().take_while(|other| self.parsed.rows[**other as usize].series == number).count();
             let (of_series, after) = rest.split_at(count);
             rest = after;
-            let series = &self.parsed.series[number as usize];
-            let labels = match self.texts.of_series(series, type_and_unit_labels)? {
+            if building.number != Some(number) {
+                building.look_at(number, self)?;
+            }
+            let labels = match &building.labels {
                 Ok(labels) => labels,
                 Err(reason) => {
-                    built.is_whole = false;
-                    refusals.invalid(count, || reason);
+                    is_whole = false;
+                    refusals.invalid(count, || reason.clone());
                     continue;
                 }
             };
-            *row_labels += labels.len() * count;
-            if *row_labels > MAX_ROW_LABELS {
+            building.row_labels += labels.len() * count;
+            if building.row_labels > MAX_ROW_LABELS {
                 return Err(Malformed("the samples of the request have more than 8388608 labels together; send several requests").into());
             }
-            let metadata = if append_metadata { self.metadata(series.said, &labels, &mut last_said) } else { None };
             for row in of_series {
                 // It fits: labels were counted.
-                if layout.push_with(labels.iter().copied(), metadata.as_ref()).is_ok() {
+                if layout.push_with(labels.iter().copied(), building.metadata.as_ref()).is_ok() {
                     kept.push(*row);
                 }
             }
         }
-        built.chunks = layout.finish().chunks().to_vec();
-        Ok(built)
-    }
-
-    fn metadata(
-        &self,
-        said: Said,
-        labels: &[(&str, &str)],
-        last: &mut Option<(Said, String, Option<Arc<Metadata>>)>,
-    ) -> Option<Arc<Metadata>> {
-        let name = labels.iter().find(|(name, _)| *name == model::labels::METRIC_NAME).map_or("", |(_, value)| value);
-        match last {
-            Some((last_said, last_name, metadata)) if *last_said == said && last_name == name => metadata.clone(),
-            _ => {
-                let metadata = self.texts.metadata(said, name);
-                *last = Some((said, name.to_owned(), metadata.clone()));
-                metadata
-            }
-        }
+        Ok(Built { chunks: layout.finish().chunks().to_vec(), is_whole })
     }
 
     /// Gives batches their histograms, start times and exemplars.
@@ -268,6 +249,40 @@ impl Assembly<'_> {
         }
         let labels = self.texts.of_exemplar(Reader::part(self.texts.request, message.position(), message.end()))?;
         Ok(labels.map(|labels| Exemplar { labels, value, timestamp: (timestamp != 0).then_some(timestamp) }))
+    }
+}
+
+/// The series that is being built, whose rows may be in several runs: its message is read once.
+struct Building<'a> {
+    number: Option<u32>,
+    labels: Result<Vec<(&'a str, &'a str)>, String>,
+    metadata: Option<Arc<Metadata>>,
+    /// What `metadata` was made of.
+    said: (Said, &'a str),
+    /// See [`MAX_ROW_LABELS`].
+    row_labels: usize,
+}
+
+impl Default for Building<'_> {
+    fn default() -> Self {
+        Self { number: None, labels: Ok(Vec::new()), metadata: None, said: (Said::default(), ""), row_labels: 0 }
+    }
+}
+
+impl<'a> Building<'a> {
+    fn look_at(&mut self, number: u32, assembly: &Assembly<'a>) -> Result<(), Malformed> {
+        let Options { append_metadata, type_and_unit_labels } = *assembly.options;
+        let series = &assembly.parsed.series[number as usize];
+        self.number = Some(number);
+        self.labels = assembly.texts.of_series(series, type_and_unit_labels)?;
+        if let (true, Ok(labels)) = (append_metadata, &self.labels) {
+            let name = labels.iter().find(|(name, _)| *name == model::labels::METRIC_NAME).map_or("", |(_, value)| value);
+            if self.said != (series.said, name) {
+                self.said = (series.said, name);
+                self.metadata = assembly.texts.metadata(series.said, name);
+            }
+        }
+        Ok(())
     }
 }
 

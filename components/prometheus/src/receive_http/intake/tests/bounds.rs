@@ -84,8 +84,17 @@ fn a_series_with_very_many_samples_shares_its_chunks() {
 }
 
 #[test]
+fn a_series_without_a_name_is_read_once_however_many_samples_it_has() {
+    // Reading it once for each chunk would take minutes.
+    let one = message(0x0a, repeated(0x12, &[], 1 << 20));
+    let mut refusals = Refusals::default();
+    assert!(intake().take_plain(&one, Version::V1, NOW, &mut refusals).unwrap().batches.is_empty());
+    assert_eq!(refusals.invalid_samples, 1 << 20);
+}
+
+#[test]
 fn histograms_and_exemplars_are_bounded_in_memory() {
-    let histograms = message(0x0a, repeated(0x22, &[], 1 << 19));
+    let histograms = message(0x0a, repeated(0x22, &[], 600_000));
     assert!(plain(&histograms, Version::V1).unwrap_err().0.contains("64 MiB"));
     let exemplars = message(0x0a, repeated(0x1a, &[], 2 << 20));
     assert!(plain(&exemplars, Version::V1).unwrap_err().0.contains("64 MiB"));
