@@ -19,6 +19,7 @@ pub use targets::{PoolTargets, TargetBoard, TargetSource};
 pub static COMPONENTS: &[Registration] = &[
     Registration::of::<echo::Echo>(),
     Registration::of::<exporter_self::ExporterSelf>(),
+    Registration::of::<receive_http::ReceiveHttp>(),
     Registration::of::<relabel::Relabel>(),
     Registration::of::<remote_write::RemoteWrite>(),
     Registration::of::<scrape::Scrape>(),

@@ -32,7 +32,7 @@ impl Answer for Echo {
         if path == "/echo" { "echo" } else { "other" }
     }
 
-    fn answer(&self, request: Request<RequestBody>) -> BoxFuture<'static, Reply> {
+    fn answer(self: Arc<Self>, request: Request<RequestBody>) -> BoxFuture<'static, Reply> {
         let (memory, waiting, go) = (self.memory.clone(), self.waiting.clone(), self.go.clone());
         Box::pin(async move {
             if request.uri().path() == "/wait" {

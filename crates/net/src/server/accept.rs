@@ -179,7 +179,7 @@ impl Connection {
             let running = activity.begin();
             let (answer, metrics) = (answer.clone(), counting.clone());
             async move {
-                let reply = respond(&*answer, &metrics, request, read_timeout).await;
+                let reply = respond(answer, &metrics, request, read_timeout).await;
                 drop(running);
                 Ok::<_, Infallible>(reply)
             }
@@ -216,7 +216,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 }
 
 /// One request: answered and measured.
-async fn respond(answer: &dyn Answer, metrics: &ServerMetrics, request: Request<Incoming>, read_timeout: Duration) -> Reply {
+async fn respond(answer: Arc<dyn Answer>, metrics: &ServerMetrics, request: Request<Incoming>, read_timeout: Duration) -> Reply {
     let (method, route) = (method_label(request.method()), answer.route(request.uri().path()));
     let _running = metrics.running(method, route);
     let (began, read) = (Instant::now(), Arc::new(AtomicU64::new(0)));

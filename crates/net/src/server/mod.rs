@@ -40,7 +40,7 @@ pub trait Answer: Send + Sync + 'static {
     fn route(&self, path: &str) -> &'static str;
 
     /// The answer to a request. Dropped if the client goes away.
-    fn answer(&self, request: Request<RequestBody>) -> BoxFuture<'static, Reply>;
+    fn answer(self: Arc<Self>, request: Request<RequestBody>) -> BoxFuture<'static, Reply>;
 }
 
 /// Why a server could not be started or changed.
