@@ -206,6 +206,7 @@ impl App {
             .with(targets.clone())
             .with(flags.stability_level)
             .with(net::InternalAddress { name: flags.memory_addr.clone(), dial: loopback_of(address) })
+            .with(component::StabilityLevel(flags.stability_level))
             .with(prometheus_components::ScrapeLimits { max_body_size: flags.scrape_max_body_size });
         if let Some(cluster) = cluster {
             services = services.with(cluster);

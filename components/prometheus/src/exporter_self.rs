@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use component::{BuildError, Component, ComponentHttp, Context, Event, HttpReply, HttpRequest, RunError, Setup, Target};
+use component::{BuildError, Component, ComponentHttp, Context, Event, HttpReply, HttpRequest, RunError, Setup};
 use futures_util::future::BoxFuture;
-use http::{Response, StatusCode, header};
+use http::StatusCode;
 use syntax::Block;
+
+use crate::exporter::{TEXT, not_found, offered, reply, target};
+
+pub use crate::exporter::Exports;
 
 /// The collector's own metrics in the text format; a service that the product offers.
 #[derive(Clone)]
@@ -21,14 +25,6 @@ pub struct SelfMetrics {
 #[derive(Block, Clone, Debug, PartialEq)]
 pub struct Arguments {}
 
-/// Exports of `prometheus.exporter.self`.
-#[derive(Block, Clone, Debug, PartialEq)]
-pub struct Exports {
-    /// One target: this collector.
-    #[syntax(required)]
-    pub targets: Vec<Target>,
-}
-
 /// The component.
 pub struct ExporterSelf;
 
@@ -38,8 +34,8 @@ impl Component for ExporterSelf {
     type Exports = Exports;
 
     fn build(_: Arguments, setup: &Setup) -> Result<(Self, Exports), BuildError> {
-        let metrics = setup.services().get::<SelfMetrics>().ok_or_else(|| BuildError::new("the own metrics are not offered here"))?;
-        let target = target(setup.id(), &metrics.memory_addr, &hostname());
+        let metrics = offered(setup)?;
+        let target = target(setup.id(), Self::NAME, "self", &hostname(), &metrics.memory_addr);
         setup.serve(Arc::new(Handler(metrics)));
         Ok((Self, Exports { targets: vec![target] }))
     }
@@ -52,20 +48,6 @@ impl Component for ExporterSelf {
             }
         }
     }
-}
-
-fn target(id: &str, memory_addr: &str, hostname: &str) -> Target {
-    let path = format!("/api/v0/component/{id}/metrics");
-    let labels = [
-        ("__address__", memory_addr),
-        ("__scheme__", "http"),
-        ("__metrics_path__", &path),
-        ("__meta_component_name", ExporterSelf::NAME),
-        ("__meta_component_id", id),
-        ("instance", hostname),
-        ("job", "integrations/self"),
-    ];
-    Target(labels.into_iter().collect())
 }
 
 /// Alloy's rule: `HOSTNAME` if it is set, else the system's name.
@@ -81,19 +63,11 @@ impl ComponentHttp for Handler {
         let metrics = self.0.clone();
         Box::pin(async move {
             if request.uri().path() != "/metrics" {
-                return reply(StatusCode::NOT_FOUND, "only /metrics is here\n".into());
+                return not_found();
             }
-            reply(StatusCode::OK, (metrics.exposition)())
+            reply(StatusCode::OK, TEXT, (metrics.exposition)())
         })
     }
-}
-
-fn reply(status: StatusCode, body: Bytes) -> HttpReply {
-    let mut reply = Response::new(body);
-    *reply.status_mut() = status;
-    let text = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    reply.headers_mut().insert(header::CONTENT_TYPE, text);
-    reply
 }
 
 #[cfg(test)]
@@ -107,12 +81,5 @@ mod tests {
         let get = |path: &str| http::Request::get(path).body(Bytes::new()).unwrap();
         assert_eq!(handler.call(get("/metrics")).await.body(), "up 1\n");
         assert_eq!(handler.call(get("/other")).await.status(), StatusCode::NOT_FOUND);
-    }
-
-    #[test]
-    fn the_target_leads_to_the_component() {
-        let target = target("prometheus.exporter.self.a", "alloy.internal:12345", "host");
-        assert_eq!(target.0.get("__metrics_path__"), Some("/api/v0/component/prometheus.exporter.self.a/metrics"));
-        assert_eq!(target.0.get("job"), Some("integrations/self"));
     }
 }

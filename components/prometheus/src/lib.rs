@@ -2,7 +2,11 @@
 //! `scrape` and `delivery`.
 
 pub mod echo;
+pub mod enrich;
+mod exporter;
 pub mod exporter_self;
+pub mod exporter_static;
+pub mod receive_http;
 pub mod relabel;
 pub mod remote_write;
 pub mod scrape;
@@ -17,7 +21,10 @@ pub use targets::{PoolTargets, TargetBoard, TargetSource};
 /// The components of this family.
 pub static COMPONENTS: &[Registration] = &[
     Registration::of::<echo::Echo>(),
+    Registration::of::<enrich::Enrich>(),
     Registration::of::<exporter_self::ExporterSelf>(),
+    Registration::of::<exporter_static::ExporterStatic>(),
+    Registration::of::<receive_http::ReceiveHttp>(),
     Registration::of::<relabel::Relabel>(),
     Registration::of::<remote_write::RemoteWrite>(),
     Registration::of::<scrape::Scrape>(),

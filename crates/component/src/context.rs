@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus::Registry;
-use syntax::{Block, Statement, Value};
+use syntax::{Block, Stability, Statement, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::component::Component;
+use crate::component::{BuildError, Component};
 use crate::health::HealthCell;
 use crate::serve::{ComponentHttp, HttpCell};
-use crate::services::Services;
+use crate::services::{Services, StabilityLevel};
 
 /// What a component has from its birth on.
 #[derive(Clone)]
@@ -47,6 +47,16 @@ impl Setup {
     #[must_use]
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// Whether the product admits features of this level; otherwise why not, in Alloy's words. `what` is like
+    /// `attribute "x" of prometheus.y`.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn admits(&self, level: Stability, what: &str) -> Result<(), BuildError> {
+        let minimum = self.services.get::<StabilityLevel>().map_or_else(Stability::default, |level| level.0);
+        level.gate(what, minimum).map_or(Ok(()), |reason| Err(BuildError::new(reason)))
     }
 
     /// Where the component says how it is. Shared with everything that the component starts.
@@ -183,5 +193,22 @@ async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
     match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.unwrap_or(Stop::Exit),
         Err(_) => Stop::Exit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_admitted_from_the_level_on_that_the_product_names() {
+        let setup = |services| Setup::detached("x", Path::new("/nowhere"), services);
+        let what = "attribute \"a\" of b";
+        let by_default = setup(Services::default());
+        assert!(by_default.admits(Stability::GenerallyAvailable, what).is_ok());
+        let error = by_default.admits(Stability::Experimental, what).unwrap_err().to_string();
+        assert!(error.starts_with(what) && error.contains("--stability.level"), "{error}");
+        let lowered = setup(Services::default().with(StabilityLevel(Stability::Experimental)));
+        assert!(lowered.admits(Stability::Experimental, what).is_ok());
     }
 }

@@ -23,6 +23,6 @@ pub use receiver::{Fanout, MetricsReceiver, is_receiver};
 pub use registration::{Host, Registration};
 pub use relabel::{RelabelRules, RuleBlock};
 pub use serve::{ComponentHttp, HttpReply, HttpRequest};
-pub use services::Services;
+pub use services::{Services, StabilityLevel};
 pub use syntax::Stability;
 pub use target::Target;

@@ -158,6 +158,36 @@ impl Fanout {
     }
 }
 
+impl Fanout {
+    /// How many receivers [`Fanout::offer`] can tell apart.
+    pub const MAX_OFFERED: usize = u64::BITS as usize;
+
+    /// Gives the batch to those receivers that do not have it yet, for sources that can come again with what was refused: `taken` names
+    /// those that have it (bit n for the nth receiver) and is brought up to date. Of more receivers than [`Fanout::MAX_OFFERED`], the last
+    /// ones share a bit: configurations must not have so many.
+    ///
+    /// # Errors
+    /// The last refusal, if a receiver still lacks the batch.
+    pub fn offer(&self, batch: &Batch, taken: &mut u64) -> Result<(), Refused> {
+        let start = Instant::now();
+        let mut outcome = Ok(());
+        for (at, receiver) in self.receivers.iter().enumerate() {
+            let bit = 1 << at.min(Self::MAX_OFFERED - 1);
+            if *taken & bit == 0 {
+                match self.give(receiver, batch.clone()) {
+                    Ok(()) => *taken |= bit,
+                    Err(refused) => outcome = Err(refused),
+                }
+            }
+        }
+        self.metrics.latency.observe(start.elapsed().as_secs_f64());
+        if outcome.is_ok() {
+            self.metrics.forwarded.inc_by(batch.len() as u64);
+        }
+        outcome
+    }
+}
+
 impl ConsumeMetrics for Fanout {
     /// Gives the batch to every receiver.
     ///
@@ -233,6 +263,21 @@ mod tests {
         assert_eq!(collected.0.lock().len(), 1);
         assert_eq!(fanout.with_receivers(vec![bad]).consume(batch()), Err(Refused::Closed));
         assert_eq!(fanout.with_receivers(vec![]).consume(batch()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_offered_again_goes_only_to_those_who_lack_it() {
+        let (good, bad) = (MetricsReceiver::new("good"), MetricsReceiver::new("bad"));
+        let (first, second) = (Collected::default(), Collected::default());
+        good.fill(first.clone());
+        let fanout = Fanout::new(vec![good, bad.clone()], &Registry::new()).unwrap();
+        let mut taken = 0;
+        assert_eq!(fanout.offer(&batch(), &mut taken), Err(Refused::Closed));
+        assert_eq!(taken, 0b01);
+        bad.fill(second.clone());
+        assert_eq!(fanout.offer(&batch(), &mut taken), Ok(()));
+        assert_eq!((taken, first.0.lock().len(), second.0.lock().len()), (0b11, 1, 1));
+        assert_eq!(fanout.with_receivers(vec![]).offer(&batch(), &mut 0), Ok(()), "nobody wants it");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use syntax::Stability;
+
 /// Services by their type.
 #[derive(Clone, Default)]
 pub struct Services(Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
@@ -24,6 +26,11 @@ impl Services {
         self.0.get(&TypeId::of::<T>())?.clone().downcast().ok()
     }
 }
+
+/// The lowest stability of features that the product admits (`--stability.level`), for components with arguments that are less settled
+/// than they are. Without it, only settled ones.
+#[derive(Clone, Copy, Debug)]
+pub struct StabilityLevel(pub Stability);
 
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

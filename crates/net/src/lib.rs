@@ -1,5 +1,6 @@
 //! The HTTP client of every component: its arguments as Alloy has them, credentials, TLS, proxies, redirects, connection reuse, and
-//! bodies read within a bound. What is asked, how often and what an answer means is left to the components.
+//! bodies read within a bound. What is asked, how often and what an answer means is left to the components. The server of those that are
+//! pushed to is in [`server`].
 //!
 //! Cheap per request, so that thousands of targets can share one [`Client`] and hold an idle connection each.
 
@@ -26,6 +27,7 @@ mod pool;
 mod proxy;
 mod redirect;
 mod resolve;
+pub mod server;
 mod stream;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
