@@ -47,9 +47,10 @@ const GAUGES: [(&str, &str); 12] = [
 ];
 
 /// Counters of our own; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     ("collector_remote_write_refused_samples_total", "Samples that were not taken because the queue was full."),
     ("collector_remote_write_templates_built_total", "Templates made."),
+    ("collector_remote_write_templates_widened_total", "Templates that got places for values which had been constant."),
     ("collector_remote_write_spilled_samples_total", "Samples written to disk."),
     ("collector_remote_write_replayed_samples_total", "Samples read back from disk."),
     ("collector_remote_write_corrupt_records_total", "Records on disk that could not be read and were skipped."),
@@ -89,6 +90,7 @@ pub(crate) struct EndpointMetrics {
     pub held: IntGauge,
     pub refused: IntCounter,
     pub templates_built: IntCounter,
+    pub templates_widened: IntCounter,
     pub spilled: IntCounter,
     pub replayed: IntCounter,
     pub corrupt_records: IntCounter,
@@ -153,7 +155,7 @@ impl Metrics {
         let [pending, shard_capacity, shards, shards_max, shards_min, shards_desired, max_samples_per_send, gauges @ ..] =
             children(&self.gauges, with);
         let [queue_bytes, disk_bytes, disk_samples, template_bytes, held] = gauges;
-        let [refused, templates_built, spilled, replayed, corrupt_records, disk_errors] =
+        let [refused, templates_built, templates_widened, spilled, replayed, corrupt_records, disk_errors] =
             self.counters.each_ref().map(|f| f.with_label_values(&with));
         EndpointMetrics {
             families: self.clone(),
@@ -185,6 +187,7 @@ impl Metrics {
             held,
             refused,
             templates_built,
+            templates_widened,
             spilled,
             replayed,
             corrupt_records,

@@ -19,6 +19,21 @@ pub(super) const TIMESTAMP: u8 = 0x10;
 /// Bytes of a sample's body beside its timestamp: two keys and the value.
 pub(super) const SAMPLE_FIXED: usize = 2 + size_of::<f64>();
 
+/// Bytes of the timestamps that templates are made for.
+pub(super) const STAMP: usize = 6;
+/// Those take six bytes as a varint: 1971 to 2109. Others are encoded without a template.
+pub(super) const STAMP_RANGE: std::ops::Range<i64> = (1 << 35)..(1 << 42);
+
+/// The varint of a timestamp within [`STAMP_RANGE`].
+pub(super) fn stamp(timestamp: i64) -> [u8; STAMP] {
+    let mut bytes = [0; STAMP];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = (timestamp >> (7 * index)) as u8 | 0x80;
+    }
+    bytes[STAMP - 1] &= 0x7f;
+    bytes
+}
+
 /// Appends `value` as a varint.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -80,6 +95,17 @@ mod tests {
             assert_eq!(out.len(), varint_len(value), "{value}");
             assert_eq!(prost::encoding::decode_varint(&mut &out[..]).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn a_stamp_has_the_bytes_of_its_varint_over_the_whole_range() {
+        for timestamp in [STAMP_RANGE.start, STAMP_RANGE.start + 1, 1_763_637_480_123, STAMP_RANGE.end - 1] {
+            let mut varint = Vec::new();
+            put_varint(&mut varint, timestamp as u64);
+            assert_eq!(varint, stamp(timestamp));
+        }
+        assert_eq!(varint_len(STAMP_RANGE.end as u64), STAMP + 1);
+        assert_eq!(varint_len(STAMP_RANGE.start as u64 - 1), STAMP - 1);
     }
 
     #[test]
