@@ -6,7 +6,7 @@ mod host;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use delivery::encode::{Encoder, Request, Scratch};
+use delivery::encode::{Content, Encoder, Request, Scratch};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use host::Host;
@@ -28,7 +28,7 @@ fn bytes_per_sample() {
     println!("bytes per sample, hosts with values of their own:");
     for max_samples in [500, 2000] {
         let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, number)).collect();
-        let encoder = Encoder::new(Labels::empty(), None, max_samples);
+        let encoder = Encoder::new(Labels::empty(), None, Content::default(), max_samples);
         let mut sizes = Vec::new();
         for tick in 0..300 {
             let batches: Vec<Batch> = hosts.iter().map(|host| host.batch(tick)).collect();
@@ -177,7 +177,7 @@ fn bench_ticks(bencher: Bencher<'_, '_>, mut edit: impl FnMut(&mut Batch)) {
 }
 
 fn encoder() -> Encoder {
-    Encoder::new(Labels::empty(), None, 2000)
+    Encoder::new(Labels::empty(), None, Content::default(), 2000)
 }
 
 fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {

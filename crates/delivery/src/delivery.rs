@@ -82,8 +82,9 @@ impl Delivery {
         metrics.shards_desired.set(config.queue.min_shards as i64);
         metrics.shards.set(config.queue.min_shards as i64);
         let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
-        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, queue, config.queue.max_shards));
-        let encoder = Encoder::new(config.external_labels.clone(), config.relabel.clone(), config.queue.max_samples_per_send);
+        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, config.content, queue, config.queue.max_shards));
+        let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
+        let encoder = Encoder::new(external, relabel, config.content, config.queue.max_samples_per_send);
         let headers = send::headers(&config.user_agent);
         let sender = Arc::new(Sender { config, headers, encoder: Arc::new(encoder), shared: shared.clone(), post });
         let mut tasks = JoinSet::new();
@@ -144,7 +145,7 @@ impl Delivery {
             }
             None => 0,
         };
-        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().1, queue.unwritten_rows()));
+        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().rows(), queue.unwritten_rows()));
         let on_disk = unread + (rows - unwritten) as u64;
         let drained = Drained { lost: unwritten as u64, on_disk };
         if !in_time {

@@ -37,7 +37,7 @@ pub(super) enum Lookup {
     /// Make a template and put it back; these were the values before.
     Build(Box<[f64]>),
     /// As `Ready`, but see whether a new template would be better than this one, and put it back if so; these were the values before.
-    Review(Arc<Template>, Box<[f64]>),
+    Review(Arc<Template>, Box<[f64]>, u32),
     /// Encode without one.
     Ordinary,
 }
@@ -192,7 +192,7 @@ impl Ready {
             self.interval = self.next_interval();
             self.widened = 0;
             if let Some(before) = self.before.take() {
-                return Lookup::Review(self.template.clone(), before);
+                return Lookup::Review(self.template.clone(), before, self.sends);
             }
         }
         Lookup::Ready(self.template.clone(), self.sends)
@@ -241,6 +241,7 @@ mod tests {
     use model::{Labels, LayoutBuilder};
 
     use super::*;
+    use crate::encode::extras::Extras;
     use crate::encode::outgoing::Outgoing;
     use crate::encode::template::Known;
 
@@ -253,7 +254,7 @@ mod tests {
     }
 
     fn template(chunk: &Chunk) -> Arc<Template> {
-        let known = Known { before: &VALUE, now: &VALUE };
+        let known = Known { before: &VALUE, now: &VALUE, extras: Extras::default() };
         Arc::new(Template::build(chunk, &Outgoing::new(Labels::empty(), None), Stamps::Shared, 512, known).unwrap())
     }
 
@@ -307,7 +308,7 @@ mod tests {
         cache.put(&chunk, Stamps::Shared, Some(template.clone()));
         let mut reviews = Vec::new();
         for send in 1..=sends {
-            if let Lookup::Review(_, before) = cache.look_up(&chunk, Stamps::Shared, &[f64::from(send)]) {
+            if let Lookup::Review(_, before, _) = cache.look_up(&chunk, Stamps::Shared, &[f64::from(send)]) {
                 assert_eq!(*before, [f64::from(send - REVIEW_SPAN)]);
                 reviews.push(send);
                 cache.renewed(&chunk, Stamps::Shared, Some(template.clone()));

@@ -3,10 +3,13 @@
 //! Both give snappy fragments that are put end to end under one length. Sending them is left to `shards`.
 
 mod cache;
+mod extras;
 mod fill;
 mod outgoing;
 mod request;
+mod rows;
 mod snappy;
+mod tally;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -20,9 +23,12 @@ use model::{Batch, Chunk, Labels, MAX_CHUNK_SERIES, stale};
 
 pub use cache::TemplateUsage;
 use cache::{Lookup, MIN_SENDS, TemplateCache};
+use extras::Extras;
 use outgoing::Outgoing;
 pub use outgoing::Relabel;
-pub use request::{Request, Scratch};
+pub use request::{Counted, Request, Scratch};
+use rows::Wanted;
+pub use tally::Tally;
 use template::{Known, Stamps, Template};
 pub(crate) use wire::put_varint;
 
@@ -33,9 +39,26 @@ const REBUILD_PART: usize = 8;
 /// A new template takes the place of one that works if it has at most this many eighths of its open bytes.
 const BETTER_EIGHTHS: usize = 7;
 
+/// What is sent beside float samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Whether exemplars are.
+    pub exemplars: bool,
+    /// Whether native histograms are.
+    pub native_histograms: bool,
+}
+
+impl Default for Content {
+    /// The defaults of `prometheus.remote_write`.
+    fn default() -> Self {
+        Self { exemplars: true, native_histograms: false }
+    }
+}
+
 /// Encodes the batches of one endpoint.
 pub struct Encoder {
     outgoing: Outgoing,
+    content: Content,
     templates: TemplateCache,
     max_samples: usize,
 }
@@ -46,6 +69,7 @@ struct Part<'a> {
     values: &'a [f64],
     timestamp: i64,
     timestamps: Option<&'a [i64]>,
+    extras: Extras<'a>,
     oldest: i64,
 }
 
@@ -57,10 +81,11 @@ struct Chosen {
 }
 
 impl Encoder {
-    /// An encoder whose requests have at most `max_samples` (at least 1) samples.
+    /// An encoder whose requests have at most `max_samples` (at least 1) samples, histograms and exemplars.
     #[must_use]
-    pub fn new(external: Labels, relabel: Option<Relabel>, max_samples: usize) -> Self {
-        Self { outgoing: Outgoing::new(external, relabel), templates: TemplateCache::default(), max_samples: max_samples.max(1) }
+    pub fn new(external: Labels, relabel: Option<Relabel>, content: Content, max_samples: usize) -> Self {
+        let outgoing = Outgoing::new(external, relabel);
+        Self { outgoing, content, templates: TemplateCache::default(), max_samples: max_samples.max(1) }
     }
 
     /// Adds the rows of `batch` from `from` on, as far as the request has room, without samples before `oldest` (milliseconds). Returns the
@@ -71,7 +96,8 @@ impl Encoder {
             let rows = first..first + chunk.len();
             if rows.end > from {
                 let timestamps = batch.timestamps.as_ref().map(|timestamps| &timestamps[rows.clone()]);
-                let part = Part { chunk, values: &batch.values[rows.clone()], timestamp: batch.timestamp, timestamps, oldest };
+                let (values, extras) = (&batch.values[rows.clone()], Extras::of(batch.details.as_deref(), &rows));
+                let part = Part { chunk, values, timestamp: batch.timestamp, timestamps, extras, oldest };
                 let done = self.add_part(request, &part, from.saturating_sub(first), scratch);
                 if done < chunk.len() {
                     return first + done;
@@ -101,7 +127,7 @@ impl Encoder {
         while from < part.chunk.len() {
             let piece = from..part.chunk.len().min((from / step + 1) * step);
             let by_template = chosen.as_mut().filter(|_| from.is_multiple_of(step));
-            let done = by_template.and_then(|chosen| self.add_by_template(request, part, &piece, chosen));
+            let done = by_template.and_then(|chosen| self.add_by_template(request, part, &piece, chosen, scratch));
             let done = done.unwrap_or_else(|| self.add_ordinary(request, part, &piece, scratch));
             if done < piece.end {
                 return done;
@@ -120,10 +146,16 @@ impl Encoder {
     fn choose(&self, part: &Part<'_>) -> Option<Chosen> {
         let stamps = part.stamps()?;
         let build = |before: &[f64]| {
-            let known = Known { before, now: part.values };
+            let known = Known { before, now: part.values, extras: part.extras };
             Template::build(part.chunk, &self.outgoing, stamps, self.step(), known).map(Arc::new)
         };
         match self.templates.look_up(part.chunk, stamps, part.values) {
+            Lookup::Ready(template, sends) | Lookup::Review(template, _, sends) if !template.is_for(part.extras) => {
+                if sends >= MIN_SENDS {
+                    self.templates.forget(part.chunk, stamps, part.values);
+                }
+                None
+            }
             Lookup::Ready(template, sends) => Some(Chosen { template, stamps, sends }),
             Lookup::Ordinary => None,
             Lookup::Build(before) => {
@@ -131,23 +163,42 @@ impl Encoder {
                 self.templates.put(part.chunk, stamps, template.clone());
                 Some(Chosen { template: template?, stamps, sends: 0 })
             }
-            Lookup::Review(old, before) => {
-                let open = old.open_bytes_with(Known { before: &before, now: part.values }, self.step());
+            Lookup::Review(old, before, sends) => {
+                let open = old.open_bytes_with(Known { before: &before, now: part.values, extras: part.extras }, self.step());
                 if open * 8 > old.open_bytes() * BETTER_EIGHTHS {
-                    return Some(Chosen { template: old, stamps, sends: MIN_SENDS });
+                    return Some(Chosen { template: old, stamps, sends });
                 }
                 let template = build(&before);
                 self.templates.renewed(part.chunk, stamps, template.clone());
-                Some(Chosen { template: template?, stamps, sends: MIN_SENDS })
+                Some(Chosen { template: template?, stamps, sends })
             }
         }
     }
 
     /// Adds a piece by template and says up to which row there was room; none if the template can't be used this time.
-    fn add_by_template(&self, request: &mut Request, part: &Part<'_>, piece: &Range<usize>, chosen: &mut Chosen) -> Option<usize> {
+    fn add_by_template(
+        &self,
+        request: &mut Request,
+        part: &Part<'_>,
+        piece: &Range<usize>,
+        chosen: &mut Chosen,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
         let nth = piece.start / self.step();
         let mut fragment = chosen.template.fragment(nth)?.clone();
-        if !self.has_room(request, fragment.samples(), fragment.plain_len()) {
+        let extras = part.extras.within(piece);
+        let mut counted = Counted::default();
+        scratch.plain.clear();
+        if !extras.is_empty() {
+            let done;
+            (done, counted) = self.encode_rows(part, piece.clone(), Wanted::Details, MAX_PLAIN, scratch);
+            if done < piece.end {
+                return None; // too much for one request
+            }
+        }
+        counted.sent.samples = fragment.samples();
+        counted.dropped.samples = piece.len() - extras.histograms().len() - fragment.samples();
+        if !self.has_room(request, counted.sent, fragment.plain_len() + scratch.plain.len()) {
             return Some(piece.start);
         }
         let (values, timestamps) = (&part.values[piece.clone()], part.timestamps.map(|timestamps| &timestamps[piece.clone()]));
@@ -155,12 +206,12 @@ impl Encoder {
             fragment = self.amend(part, nth, values, chosen)?;
         }
         request.plain_len += fragment.plain_len();
-        request.samples += fragment.samples();
-        request.dropped += piece.len() - fragment.samples();
+        request.add_plain(scratch);
         if fragment.samples() > 0 {
             let latest = timestamps.map_or(part.timestamp, |timestamps| timestamps.iter().copied().max().unwrap_or(i64::MIN));
-            request.latest = request.latest.max(latest);
+            counted.latest = counted.latest.max(latest);
         }
+        request.counted += counted;
         Some(piece.end)
     }
 
@@ -183,39 +234,20 @@ impl Encoder {
 
     /// Adds a piece, encoded row by row. If it is too large for any request, as much of it as fits into one.
     fn add_ordinary(&self, request: &mut Request, part: &Part<'_>, piece: &Range<usize>, scratch: &mut Scratch) -> usize {
-        scratch.plain.clear();
-        let (mut samples, mut too_old, mut latest, mut done) = (0, 0, i64::MIN, piece.start);
-        for row in piece.clone() {
-            if scratch.plain.len() >= MAX_PLAIN {
-                break;
-            }
-            done = row + 1;
-            let timestamp = part.timestamps.map_or(part.timestamp, |timestamps| timestamps[row]);
-            let Some(labels) = self.outgoing.labels(part.chunk.series(row), &mut scratch.labels) else { continue };
-            if timestamp < part.oldest {
-                too_old += 1;
-                continue;
-            }
-            wire::put_series(&mut scratch.plain, labels, part.values[row], timestamp);
-            samples += 1;
-            latest = latest.max(timestamp);
-        }
-        if !self.has_room(request, samples, scratch.plain.len()) {
+        let (done, counted) = self.encode_rows(part, piece.clone(), Wanted::All, MAX_PLAIN, scratch);
+        if !self.has_room(request, counted.sent, scratch.plain.len()) {
             return piece.start;
         }
         request.add_plain(scratch);
-        request.samples += samples;
-        request.too_old += too_old;
-        request.dropped += done - piece.start - samples - too_old;
-        request.latest = request.latest.max(latest);
+        request.counted += counted;
         scratch.shrink();
         done
     }
 
     /// Whether as much fits into the request; anything fits into an empty one.
-    fn has_room(&self, request: &Request, samples: usize, plain_len: usize) -> bool {
-        let fits = request.samples + samples <= self.max_samples && request.plain_len + plain_len <= MAX_PLAIN;
-        fits || request.samples == 0
+    fn has_room(&self, request: &Request, more: Tally, plain_len: usize) -> bool {
+        let sent = request.counted.sent.total();
+        sent == 0 || sent + more.total() <= self.max_samples && request.plain_len + plain_len <= MAX_PLAIN
     }
 }
 

@@ -1,7 +1,10 @@
 //! A request in the making, and the memory that making it takes again and again.
 
+use std::ops::AddAssign;
+
 use bytes::Bytes;
 
+use super::tally::Tally;
 use super::wire::{self, put_varint};
 
 /// Room at the start of a request for the length of the decoded block; lengths are far below 2³².
@@ -13,14 +16,39 @@ pub struct Request {
     pub(super) bytes: Vec<u8>,
     /// Bytes that it decodes to.
     pub(super) plain_len: usize,
-    /// Samples in it.
-    pub samples: usize,
-    /// Samples left out because write relabelling dropped their series.
-    pub dropped: usize,
-    /// Samples left out because they are older than the endpoint takes.
-    pub too_old: usize,
-    /// The latest timestamp in it, in milliseconds.
+    /// What is in it, and what was left out on the way.
+    pub counted: Counted,
+}
+
+/// What became of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// What is sent.
+    pub sent: Tally,
+    /// Left out because write relabelling dropped the series.
+    pub dropped: Tally,
+    /// Left out because it is older than the endpoint takes.
+    pub too_old: Tally,
+    /// Histograms that the version of remote write can't carry.
+    pub unsupported: usize,
+    /// The latest timestamp that is sent, in milliseconds.
     pub latest: i64,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { sent: Tally::default(), dropped: Tally::default(), too_old: Tally::default(), unsupported: 0, latest: i64::MIN }
+    }
+}
+
+impl AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.too_old += other.too_old;
+        self.unsupported += other.unsupported;
+        self.latest = self.latest.max(other.latest);
+    }
 }
 
 /// Memory that ordinary encoding uses again and again; one per shard.
@@ -37,7 +65,7 @@ impl Request {
     pub fn new(capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(PREFIX + capacity);
         bytes.resize(PREFIX, 0);
-        Self { bytes, plain_len: 0, samples: 0, dropped: 0, too_old: 0, latest: i64::MIN }
+        Self { bytes, plain_len: 0, counted: Counted::default() }
     }
 
     /// The body to send.

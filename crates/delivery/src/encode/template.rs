@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use model::Chunk;
 
+use super::extras::Extras;
 use super::fill::{self, Constant, Place, SLACK};
 use super::outgoing::Outgoing;
 use super::snappy::{self, Block, Opened, Symbol};
@@ -42,6 +43,8 @@ pub(super) enum Stamps {
 pub(super) struct Known<'a> {
     pub before: &'a [f64],
     pub now: &'a [f64],
+    /// Rows with histograms are left out.
+    pub extras: Extras<'a>,
 }
 
 impl Known<'_> {
@@ -56,6 +59,8 @@ impl Known<'_> {
 /// The template of a chunk.
 pub(super) struct Template {
     fragments: Box<[Arc<Fragment>]>,
+    /// Rows that have histograms instead of samples.
+    histograms: Box<[u16]>,
 }
 
 /// The template of consecutive rows of a chunk. Decodes on its own, whatever stands before it.
@@ -112,7 +117,14 @@ impl Template {
             let rows = start..chunk.len().min(start + step);
             Fragment::build(chunk, rows, outgoing, stamps, known).map(Arc::new)
         });
-        Some(Self { fragments: fragments.collect::<Option<_>>()? })
+        let histograms = known.extras.histograms().map(|(row, _)| row as u16).collect(); // below MAX_CHUNK_SERIES
+        Some(Self { fragments: fragments.collect::<Option<_>>()?, histograms })
+    }
+
+    /// Whether it leaves out the rows that have histograms, and only these.
+    pub fn is_for(&self, extras: Extras<'_>) -> bool {
+        let rows = extras.histograms();
+        rows.len() == self.histograms.len() && rows.zip(&self.histograms).all(|((row, _), left_out)| row == usize::from(*left_out))
     }
 
     /// The fragment that begins at the `index`th step.
@@ -124,7 +136,7 @@ impl Template {
     pub fn with(&self, index: usize, fragment: Fragment) -> Self {
         let mut fragments = self.fragments.clone();
         fragments[index] = Arc::new(fragment);
-        Self { fragments }
+        Self { fragments, histograms: self.histograms.clone() }
     }
 
     /// The open bytes that a template would have instead of this one if it was made from these values.
@@ -140,7 +152,8 @@ impl Template {
 
     /// Bytes of heap that the template holds.
     pub fn heap_bytes(&self) -> usize {
-        self.fragments.iter().map(|fragment| size_of::<Fragment>() + fragment.heap_bytes()).sum()
+        let fragments: usize = self.fragments.iter().map(|fragment| size_of::<Fragment>() + fragment.heap_bytes()).sum();
+        fragments + size_of_val(&*self.histograms)
     }
 }
 
@@ -149,6 +162,9 @@ impl Fragment {
         let (mut text, mut sent, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
         let (all, start) = (rows.len(), rows.start);
         for row in rows {
+            if known.extras.histogram(row).is_some() {
+                continue;
+            }
             let Some(labels) = outgoing.labels(chunk.series(row), &mut scratch) else { continue };
             let (hole, bits) = known.of(row);
             put_series(&mut text, labels, stamps, hole, bits);

@@ -7,6 +7,8 @@ use proto::prometheus::WriteRequest;
 
 use super::*;
 
+mod details;
+
 /// A sample as it is compared: labels, timestamp, bits of the value.
 type Seen = (Vec<(String, String)>, i64, u64);
 
@@ -83,7 +85,7 @@ const NOW: i64 = 1_763_637_480_123;
 #[test]
 fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
     let layout = node_like(1000);
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     for scrape in 0..4 {
         let mut values = values(&layout, 1.5 + scrape as f64);
         values[7] = stale::STALE_NAN;
@@ -91,7 +93,7 @@ fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
         let batch = Batch::new(1, layout.clone(), NOW + scrape * 15_000, values);
         let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
         assert_eq!(requests.len(), 1);
-        assert_eq!((requests[0].samples, requests[0].latest), (1000, batch.timestamp));
+        assert_eq!((requests[0].counted.sent.samples, requests[0].counted.latest), (1000, batch.timestamp));
         assert_eq!(decode(&requests.into_iter().next().unwrap().finish()), expected(&batch, &Labels::empty(), None, i64::MIN));
         assert_eq!(encoder.template_usage().built, if scrape == 0 { 0 } else { 2 }, "made for both chunks at the second sight");
     }
@@ -100,7 +102,7 @@ fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
 #[test]
 fn a_template_serves_every_timestamp_and_others_are_encoded_without() {
     let layout = node_like(20);
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     let timestamps = [NOW, NOW + 1, 1 << 35, (1 << 42) - 1, 0, -1, i64::MIN, i64::MAX, (1 << 35) - 1, 1 << 42, 5, NOW + 2];
     for timestamp in timestamps {
         let batch = Batch::new(1, layout.clone(), timestamp, values(&layout, 0.1));
@@ -113,12 +115,12 @@ fn a_template_serves_every_timestamp_and_others_are_encoded_without() {
 fn requests_are_cut_between_fragments_and_nothing_is_lost_or_sent_twice() {
     let layout = node_like(1300);
     for max_samples in [1, 7, 100, 511, 512, 513, 1024, 2000] {
-        let encoder = Encoder::new(Labels::empty(), None, max_samples);
+        let encoder = Encoder::new(Labels::empty(), None, Content::default(), max_samples);
         for _ in 0..3 {
             let batches =
                 [Batch::new(1, layout.clone(), NOW, values(&layout, 3.0)), Batch::new(1, layout.clone(), NOW + 1, values(&layout, 4.0))];
             let requests = encode(&encoder, &batches, i64::MIN);
-            assert!(requests.iter().all(|request| request.samples <= max_samples));
+            assert!(requests.iter().all(|request| request.counted.sent.samples <= max_samples));
             let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
             let all: Vec<Seen> = batches.iter().flat_map(|batch| expected(batch, &Labels::empty(), None, i64::MIN)).collect();
             assert_eq!(arrived, all, "at most {max_samples}");
@@ -130,14 +132,14 @@ fn requests_are_cut_between_fragments_and_nothing_is_lost_or_sent_twice() {
 fn dropped_series_and_old_samples_are_counted_apart() {
     let layout = node_like(600);
     let keep_some: Relabel = Arc::new(|labels| labels.get("mode") == Some("m1"));
-    let encoder = Encoder::new(Labels::empty(), Some(keep_some), 2000);
+    let encoder = Encoder::new(Labels::empty(), Some(keep_some), Content::default(), 2000);
     for _ in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, &[batch], NOW).pop().unwrap();
-        assert_eq!((request.samples, request.dropped, request.too_old), (75, 525, 0));
+        assert_eq!((request.counted.sent.samples, request.counted.dropped.samples, request.counted.too_old.samples), (75, 525, 0));
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, &[batch], NOW + 1).pop().unwrap();
-        assert_eq!((request.samples, request.dropped, request.too_old), (0, 525, 75));
+        assert_eq!((request.counted.sent.samples, request.counted.dropped.samples, request.counted.too_old.samples), (0, 525, 75));
         assert!(decode(&request.finish()).is_empty());
     }
 }
@@ -165,7 +167,8 @@ fn bytes_of(encoder: &Encoder, layout: &Arc<Layout>, values: Vec<f64>) -> usize 
 #[test]
 fn values_that_stay_the_same_take_no_room() {
     let layout = node_like(500);
-    let (constant, changing) = (Encoder::new(Labels::empty(), None, 2000), Encoder::new(Labels::empty(), None, 2000));
+    let (constant, changing) =
+        (Encoder::new(Labels::empty(), None, Content::default(), 2000), Encoder::new(Labels::empty(), None, Content::default(), 2000));
     for scrape in 0..3 {
         bytes_of(&constant, &layout, half_constant(&layout, scrape));
         bytes_of(&changing, &layout, values(&layout, 1.1 + scrape as f64));
@@ -176,7 +179,7 @@ fn values_that_stay_the_same_take_no_room() {
 
 #[test]
 fn a_value_that_was_constant_may_change_and_change_back() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, 2000));
+    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
     let change = |row: usize, to: f64| {
         move |mut values: Vec<f64>| {
             values[row] = to;
@@ -201,7 +204,7 @@ fn a_value_that_was_constant_may_change_and_change_back() {
 
 #[test]
 fn a_target_that_restarts_gets_a_new_template_and_one_that_is_away_keeps_it() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, 2000));
+    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
     let columns = (0..80).map(|scrape| match scrape {
         20 => vec![stale::STALE_NAN; layout.len()],
         25.. => half_constant(&layout, scrape - 25).iter().map(|value| value + 1000.0).collect(),
@@ -216,11 +219,11 @@ fn a_target_that_restarts_gets_a_new_template_and_one_that_is_away_keeps_it() {
 
 #[test]
 fn what_stopped_changing_becomes_constant_again_after_many_sends() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, 2000));
+    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
     let usage = send(&encoder, &layout, (0..80).map(|scrape| half_constant(&layout, scrape.min(20))));
     assert_eq!((usage[30].built, usage[79].built), (1, 2));
     let now = bytes_of(&encoder, &layout, half_constant(&layout, 20));
-    let other = Encoder::new(Labels::empty(), None, 2000);
+    let other = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     send(&other, &layout, (0..5).map(|scrape| half_constant(&layout, scrape)));
     let before = bytes_of(&other, &layout, half_constant(&layout, 20));
     assert!(now + 4 * 150 <= before, "{now} and {before} bytes");
@@ -232,7 +235,7 @@ fn a_chunk_that_is_too_large_for_a_request_is_spread_over_several() {
     let series: Vec<Vec<(String, String)>> =
         (0..20).map(|i| vec![("__name__".to_owned(), format!("m{i}")), ("long".to_owned(), long(i))]).collect();
     let layout = layout(&series);
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     for scrape in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW + scrape, values(&layout, 1.0));
         let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
@@ -254,7 +257,7 @@ fn series_too_long_for_a_template_still_go_out() {
     let random: String =
         (0..90_000_u64).map(|i| char::from(33 + (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8 % 90)).collect();
     let layout = layout(&[series, vec![vec![("__name__".to_owned(), random)]]].concat());
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     for _ in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, std::slice::from_ref(&batch), i64::MIN).pop().unwrap();
@@ -265,7 +268,7 @@ fn series_too_long_for_a_template_still_go_out() {
 #[test]
 fn a_node_exporter_sized_template_costs_little_memory() {
     let layout = node_like(1000);
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     for _ in 0..2 {
         encode(&encoder, &[Batch::new(1, layout.clone(), NOW, values(&layout, 1.0))], i64::MIN);
     }
@@ -275,7 +278,7 @@ fn a_node_exporter_sized_template_costs_little_memory() {
 
 #[test]
 fn templates_go_when_their_layout_goes() {
-    let encoder = Encoder::new(Labels::empty(), None, 2000);
+    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
     {
         let layout = node_like(600);
         for _ in 0..2 {
@@ -336,7 +339,7 @@ proptest! {
         scrapes in prop::collection::vec((prop::bool::weighted(0.2), prop::collection::vec(any::<u8>(), 40)), 1..60),
         max_samples in 1_usize..60,
     ) {
-        let (layout, encoder) = (node_like(rows), Encoder::new(Labels::empty(), None, max_samples));
+        let (layout, encoder) = (node_like(rows), Encoder::new(Labels::empty(), None, Content::default(), max_samples));
         let mut values = first[..rows].to_vec();
         for (scrape, (own, habits)) in scrapes.into_iter().enumerate() {
             let mut batch = Batch::new(1, layout.clone(), NOW + scrape as i64 * 15_000, values.clone());
@@ -360,13 +363,13 @@ proptest! {
         let layout = layout(&series);
         let external: Labels = external.into_iter().collect();
         let relabel: Option<Relabel> = relabelled.then(|| Arc::new(edit) as Relabel);
-        let encoder = Encoder::new(external.clone(), relabel.clone(), max_samples);
+        let encoder = Encoder::new(external.clone(), relabel.clone(), Content::default(), max_samples);
         for (timestamp, seed, timestamps) in scrapes {
             let mut batch = Batch::new(1, layout.clone(), timestamp, values(&layout, seed));
             batch.timestamps = timestamps.map(|all| all[..layout.len()].into());
             let requests = encode(&encoder, std::slice::from_ref(&batch), oldest);
             let wanted = expected(&batch, &external, relabel.as_ref(), oldest);
-            prop_assert_eq!(requests.iter().map(|request| request.samples).sum::<usize>(), wanted.len());
+            prop_assert_eq!(requests.iter().map(|request| request.counted.sent.samples).sum::<usize>(), wanted.len());
             let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
             prop_assert_eq!(arrived, wanted);
         }
