@@ -10,6 +10,11 @@ pub mod client;
 #[allow(missing_docs, clippy::doc_markdown)] // generated: comments come from the .proto file, derived items have none
 pub mod prometheus;
 
+/// Remote write 2.0 (`prometheus/write_v2.proto`).
+#[allow(missing_docs, clippy::doc_markdown)] // generated: comments come from the .proto file, derived items have none
+#[path = "io.prometheus.write.v2.rs"]
+pub mod write_v2;
+
 #[cfg(test)]
 mod tests {
     use prost::Message;
@@ -129,5 +134,28 @@ mod tests {
         assert_eq!(MetricFamily::decode(&bytes[..]).unwrap(), family);
         // prost writes fields in the order of their declaration, which is not that of their numbers everywhere.
         assert_eq!(encoded.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_request_of_2_0_has_the_bytes_of_the_specification() {
+        use crate::write_v2::{Metadata, Request, Sample, TimeSeries};
+        let request = Request {
+            symbols: ["", "a", "b", "h"].map(str::to_owned).to_vec(),
+            timeseries: vec![TimeSeries {
+                labels_refs: vec![1, 2],
+                samples: vec![Sample { value: 1.0, timestamp: 300, start_timestamp: 5 }],
+                metadata: Some(Metadata { r#type: 2, help_ref: 3, unit_ref: 0 }),
+                ..Default::default()
+            }],
+        };
+        #[rustfmt::skip]
+        let bytes = [
+            0x22, 0, 0x22, 1, b'a', 0x22, 1, b'b', 0x22, 1, b'h',
+            0x2a, 26,
+                0x0a, 2, 1, 2,
+                0x12, 14, 0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0x10, 0xac, 0x02, 0x18, 5,
+                0x2a, 4, 0x08, 2, 0x18, 3,
+        ];
+        assert_eq!(request.encode_to_vec(), bytes);
     }
 }

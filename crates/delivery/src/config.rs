@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::Labels;
 
-use crate::encode::Relabel;
+use crate::encode::{Content, Relabel};
 
 /// Everything an endpoint needs beside a way to send.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub external_labels: Labels,
     /// Write relabelling, after external labels were added; none if there are no rules.
     pub relabel: Option<Relabel>,
+    /// What is sent beside float samples.
+    pub content: Content,
     /// How long a request may take before it counts as failed and is sent again.
     pub remote_timeout: Duration,
     /// Shards, sizes and waiting times.
@@ -166,6 +168,7 @@ mod tests {
             user_agent: "collector/0".into(),
             external_labels: Labels::empty(),
             relabel: None,
+            content: Content::default(),
             remote_timeout: Duration::from_secs(30),
             queue: QueueConfig::default(),
             buffer: BufferConfig::default(),

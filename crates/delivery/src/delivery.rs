@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::info;
 
 use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
-use crate::encode::Encoder;
+use crate::encode::{Encoder, TemplateUsage};
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
 use crate::send::{self, Post};
@@ -82,8 +82,9 @@ impl Delivery {
         metrics.shards_desired.set(config.queue.min_shards as i64);
         metrics.shards.set(config.queue.min_shards as i64);
         let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
-        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, queue, config.queue.max_shards));
-        let encoder = Encoder::new(config.external_labels.clone(), config.relabel.clone(), config.queue.max_samples_per_send);
+        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, config.content, queue, config.queue.max_shards));
+        let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
+        let encoder = Encoder::new(external, relabel, config.content, config.queue.max_samples_per_send);
         let headers = send::headers(&config.user_agent);
         let sender = Arc::new(Sender { config, headers, encoder: Arc::new(encoder), shared: shared.clone(), post });
         let mut tasks = JoinSet::new();
@@ -144,7 +145,7 @@ impl Delivery {
             }
             None => 0,
         };
-        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().1, queue.unwritten_rows()));
+        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().rows(), queue.unwritten_rows()));
         let on_disk = unread + (rows - unwritten) as u64;
         let drained = Drained { lost: unwritten as u64, on_disk };
         if !in_time {
@@ -176,26 +177,27 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
     let mut sizing = Sizing::new(config.queue.min_shards, config.queue.max_shards);
     let mut ticks = interval_at(Instant::now() + sizing::INTERVAL, sizing::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut built = 0;
+    let mut before = TemplateUsage::default();
     loop {
         ticks.tick().await;
         encoder.sweep();
-        let (bytes, built_now) = encoder.template_usage();
-        shared.metrics.template_bytes.set(bytes as i64);
-        shared.metrics.templates_built.inc_by(built_now - built);
-        built = built_now;
+        let usage = encoder.template_usage();
+        shared.metrics.template_bytes.set(usage.bytes as i64);
+        shared.metrics.templates_built.inc_by(usage.built - before.built);
+        shared.metrics.templates_widened.inc_by(usage.widened - before.widened);
+        before = usage;
 
-        let before = shared.with(|queue| queue.lanes());
-        let advice = sizing.look(before, shared.observe(config.queue.max_samples_per_send));
+        let lanes = shared.with(|queue| queue.lanes());
+        let advice = sizing.look(lanes, shared.observe(config.queue.max_samples_per_send));
         shared.metrics.shards_desired.set(advice.desired as i64);
-        if let Some(lanes) = advice.change {
-            shared.change(|queue| queue.set_lanes(lanes));
+        if let Some(wanted) = advice.change {
+            shared.change(|queue| queue.set_lanes(wanted));
             sleep(MOVE_PATIENCE).await;
             let given_up = shared.with(Queue::cancel_move);
             let now = shared.with(|queue| queue.lanes());
             shared.metrics.shards.set(now as i64);
             shared.change(|_| crate::queue::Wake { all_lanes: given_up, ..Default::default() });
-            info!(remote_name = &*shared.name, url = &*shared.url, from = before, to = now, wanted = lanes, "changed the number of shards");
+            info!(remote_name = &*shared.name, url = &*shared.url, from = lanes, to = now, wanted, "changed the number of shards");
         }
     }
 }

@@ -19,7 +19,7 @@ pub use config::{
     BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig, VOLUME_PERCENT,
 };
 pub use delivery::{Delivery, Drained, StartError};
-pub use encode::Relabel;
+pub use encode::{Content, Relabel};
 pub use metrics::Metrics;
 pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION};
 pub use status::{Failure, Status};

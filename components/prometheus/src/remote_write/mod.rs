@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
-use delivery::{BufferConfig, Config, Delivery, DiskConfig, Metrics, QueueConfig};
+use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, Metrics, QueueConfig};
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
@@ -209,6 +209,7 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
         user_agent: net::USER_AGENT.into(),
         external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
+        content: Content { exemplars: endpoint.send_exemplars, native_histograms: endpoint.send_native_histograms },
         remote_timeout: endpoint.remote_timeout,
         queue: QueueConfig {
             capacity: queue.capacity,

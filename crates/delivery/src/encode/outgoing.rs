@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{Chunk, Labels, LabelsBuilder, SeriesRef};
+use model::{Labels, LabelsBuilder, SeriesRef};
 
 use super::wire;
 
@@ -22,15 +22,11 @@ impl Outgoing {
         Self { external, relabel }
     }
 
-    /// Calls `take` with row and encoded labels of every series in `rows` of `chunk` that is sent; `scratch` is overwritten.
-    pub fn each(&self, chunk: &Chunk, rows: std::ops::Range<usize>, scratch: &mut Vec<u8>, mut take: impl FnMut(usize, &[u8])) {
-        for row in rows {
-            scratch.clear();
-            self.put(chunk.series(row), scratch);
-            if !scratch.is_empty() {
-                take(row, scratch);
-            }
-        }
+    /// The encoded labels of a series, none if it is not sent; `scratch` is overwritten.
+    pub fn labels<'a>(&self, series: SeriesRef<'_>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        scratch.clear();
+        self.put(series, scratch);
+        (!scratch.is_empty()).then_some(scratch)
     }
 
     /// Appends the encoded labels of a series; nothing if it is not sent.
@@ -98,13 +94,10 @@ mod tests {
     fn sent(outgoing: &Outgoing, labels: &[(&str, &str)]) -> Vec<String> {
         let mut builder = LayoutBuilder::default();
         builder.push(labels.iter().copied()).unwrap();
-        let mut all = Vec::new();
-        outgoing.each(&builder.finish().chunks()[0], 0..1, &mut Vec::new(), |row, bytes| {
-            assert_eq!(row, 0);
-            let series = TimeSeries::decode(bytes).unwrap();
-            all.extend(series.labels.into_iter().map(|label| format!("{}={}", label.name, label.value)));
-        });
-        all
+        let (layout, mut scratch) = (builder.finish(), Vec::new());
+        let bytes = outgoing.labels(layout.chunks()[0].series(0), &mut scratch).unwrap_or_default();
+        let series = TimeSeries::decode(bytes).unwrap();
+        series.labels.into_iter().map(|label| format!("{}={}", label.name, label.value)).collect()
     }
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {

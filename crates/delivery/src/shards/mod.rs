@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Config;
-use crate::encode::{Encoder, Request, Scratch};
+use crate::encode::{Counted, Encoder, Request, Scratch, Tally};
 use crate::queue::Step;
 use crate::retry::{Backoff, Verdict, judge};
 use crate::send::{self, Post, PostError, Response};
@@ -40,6 +40,7 @@ struct Built {
     request: Request,
     whole: usize,
     part: usize,
+    rows: usize,
 }
 
 /// How an attempt to get rid of a request ended.
@@ -80,19 +81,17 @@ impl<P: Post> Shard<P> {
         let queue = &self.sender.config.queue;
         let mut attempts = Attempts { count: 0, backoff: Backoff::new(queue.min_backoff, queue.max_backoff) };
         loop {
-            let Built { request, whole, part } = self.build();
-            let (samples, latest, dropped, too_old) = (request.samples, request.latest, request.dropped, request.too_old);
+            let Built { request, whole, part, rows } = self.build();
+            let counted = request.counted;
             let body = request.finish();
             self.last_bytes = body.len();
             let began = Instant::now();
-            let done = samples == 0 || matches!(self.deliver(&body, samples, latest, &mut attempts).await, Outcome::Done);
+            let done = counted.sent.total() == 0 || matches!(self.deliver(&body, &counted, &mut attempts).await, Outcome::Done);
             let (whole, part) = if done { (whole, part) } else { (0, 0) };
             self.sender.shared.change(|queue| queue.complete(self.lane, whole, part, Instant::now()));
             if done {
-                let shared = &self.sender.shared;
-                shared.metrics.dropped_series.inc_by(dropped as u64);
-                shared.metrics.too_old.inc_by(too_old as u64);
-                shared.went(samples + dropped + too_old, began.elapsed());
+                self.sender.shared.metrics.left_out(&counted);
+                self.sender.shared.went(rows, began.elapsed());
                 return;
             }
         }
@@ -113,8 +112,9 @@ impl<P: Post> Shard<P> {
             }
             whole += 1;
         }
-        shared.with(|queue| queue.note_kept(rows - request.dropped, rows));
-        Built { request, whole, part }
+        let dropped = request.counted.dropped;
+        shared.with(|queue| queue.note_kept(rows.saturating_sub(dropped.samples + dropped.histograms), rows));
+        Built { request, whole, part, rows }
     }
 
     /// The oldest timestamp that is sent, in milliseconds.
@@ -128,16 +128,16 @@ impl<P: Post> Shard<P> {
     }
 
     /// Sends the same bytes until the receiver has judged them.
-    async fn deliver(&self, body: &Bytes, samples: usize, latest: i64, attempts: &mut Attempts) -> Outcome {
+    async fn deliver(&self, body: &Bytes, counted: &Counted, attempts: &mut Attempts) -> Outcome {
         let Sender { config, shared, .. } = &*self.sender;
         loop {
-            let answer = self.attempt(body.clone(), samples, attempts.count).await;
+            let answer = self.attempt(body.clone(), counted.sent, attempts.count).await;
             match judge(&answer, config.queue.retry_on_http_429, SystemTime::now()) {
-                Verdict::Delivered => shared.delivered(latest),
-                Verdict::Rejected => shared.rejected(samples, &describe(&answer)),
+                Verdict::Delivered => shared.delivered(counted.latest),
+                Verdict::Rejected => shared.rejected(counted.sent, &describe(&answer)),
                 Verdict::Again(asked) => {
                     attempts.count = attempts.count.saturating_add(1);
-                    shared.retrying(samples, attempts.count, &describe(&answer));
+                    shared.retrying(counted.sent, attempts.count, &describe(&answer));
                     sleep(attempts.backoff.pause(asked, rand::random())).await;
                     if config.queue.sample_age_limit.is_zero() {
                         continue;
@@ -149,13 +149,13 @@ impl<P: Post> Shard<P> {
         }
     }
 
-    async fn attempt(&self, body: Bytes, samples: usize, retries: u32) -> Result<Response, PostError> {
+    async fn attempt(&self, body: Bytes, sent: Tally, retries: u32) -> Result<Response, PostError> {
         let Sender { config, headers, shared, post, .. } = &*self.sender;
         let mut headers = headers.clone();
         if retries > 0 {
             headers.insert(send::RETRY_ATTEMPT, HeaderValue::from(retries));
         }
-        shared.metrics.samples.inc_by(samples as u64);
+        shared.metrics.count(sent, |kind| &kind.total);
         shared.metrics.bytes.inc_by(body.len() as u64);
         let began = Instant::now();
         let answer = timeout(config.remote_timeout, post.post(headers, body)).await;

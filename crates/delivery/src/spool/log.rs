@@ -209,14 +209,14 @@ impl Log {
         Ok(first)
     }
 
-    /// Reads batches with their records, about `max_bytes` of columns, in order.
+    /// Reads batches with their records, about `max_bytes` of columns and details, in order.
     pub fn read(&mut self, max_bytes: usize, losses: &mut Losses) -> Vec<(u64, Batch)> {
         let (mut read, mut bytes) = (Vec::new(), 0);
         while bytes < max_bytes && self.is_behind() {
             let Some(at) = self.segments.iter().rposition(|segment| segment.first <= self.cursor) else { break };
             match self.next_batch(at, losses) {
                 Ok(Some((record, batch))) => {
-                    bytes += size_of::<f64>() * batch.len();
+                    bytes += size_of::<f64>() * batch.len() + batch.details.as_ref().map_or(0, |details| details.heap_bytes());
                     read.push((record, batch));
                 }
                 Ok(None) => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use delivery::{BufferConfig, Config, Delivery, Metrics, Post, PostError, QueueConfig, Response};
+use delivery::{BufferConfig, Config, Content, Delivery, Metrics, Post, PostError, QueueConfig, Response};
 use http::HeaderMap;
 use model::{Batch, Labels, Layout, LayoutBuilder};
 use parking_lot::Mutex;
@@ -182,10 +182,15 @@ impl Drop for UnderWay {
     }
 }
 
+/// The message of a body.
+pub fn message(body: &[u8]) -> WriteRequest {
+    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
+    WriteRequest::decode(&plain[..]).expect("a write request")
+}
+
 /// The samples of a body.
 pub fn decode(body: &[u8]) -> Vec<Sample> {
-    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
-    let request = WriteRequest::decode(&plain[..]).expect("a write request");
+    let request = message(body);
     let all = request.timeseries.into_iter().flat_map(|series| {
         let name: Vec<String> = series.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
         series.samples.into_iter().map(move |sample| (name.join(","), sample.timestamp, sample.value))
@@ -231,6 +236,7 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
         user_agent: "collector/0.1.0".into(),
         external_labels: Labels::empty(),
         relabel: None,
+        content: Content::default(),
         remote_timeout: Duration::from_secs(30),
         queue: QueueConfig::default(),
         buffer: BufferConfig::default(),

@@ -1,6 +1,10 @@
 //! The few protobuf pieces that a remote write 1.0 request is made of, written by hand: building message structs for every sample costs
 //! forty times as much as writing the bytes (measured: 2 000 series in 21 µs against 1 683 µs). Field numbers: `proto/prometheus/remote_write.proto`.
 
+mod details;
+
+pub(super) use details::{put_exemplar_field, put_histogram_field};
+
 /// Key of `WriteRequest.timeseries` (field 1, length-delimited).
 pub(super) const SERIES: u8 = 0x0a;
 /// Key of `TimeSeries.labels` (field 1, length-delimited).
@@ -18,6 +22,21 @@ pub(super) const TIMESTAMP: u8 = 0x10;
 
 /// Bytes of a sample's body beside its timestamp: two keys and the value.
 pub(super) const SAMPLE_FIXED: usize = 2 + size_of::<f64>();
+
+/// Bytes of the timestamps that templates are made for.
+pub(super) const STAMP: usize = 6;
+/// Those take six bytes as a varint: 1971 to 2109. Others are encoded without a template.
+pub(super) const STAMP_RANGE: std::ops::Range<i64> = (1 << 35)..(1 << 42);
+
+/// The varint of a timestamp within [`STAMP_RANGE`].
+pub(super) fn stamp(timestamp: i64) -> [u8; STAMP] {
+    let mut bytes = [0; STAMP];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = (timestamp >> (7 * index)) as u8 | 0x80;
+    }
+    bytes[STAMP - 1] &= 0x7f;
+    bytes
+}
 
 /// Appends `value` as a varint.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -55,6 +74,37 @@ pub(super) fn put_series(out: &mut Vec<u8>, labels: &[u8], value: f64, timestamp
     put_varint(out, timestamp as u64); // int64: negative numbers are two's complement in ten bytes
 }
 
+/// Appends a whole `WriteRequest.timeseries` field: a series of encoded `labels` and what `put` appends to it.
+pub(super) fn put_series_with(out: &mut Vec<u8>, labels: &[u8], put: impl FnOnce(&mut Vec<u8>)) {
+    put_message(out, SERIES, |out| {
+        out.extend_from_slice(labels);
+        put(out);
+    });
+}
+
+/// Appends a length-delimited field whose content is what `put` appends.
+fn put_message(out: &mut Vec<u8>, key: u8, put: impl FnOnce(&mut Vec<u8>)) {
+    out.push(key);
+    let start = out.len();
+    put(out);
+    let len = out.len() - start;
+    let header = varint_len(len as u64);
+    out.resize(out.len() + header, 0);
+    out.copy_within(start..start + len, start + header);
+    let mut varint = len as u64;
+    for byte in &mut out[start..start + header - 1] {
+        *byte = varint as u8 | 0x80;
+        varint >>= 7;
+    }
+    out[start + header - 1] = varint as u8;
+}
+
+/// Appends a key and a varint.
+fn put_tagged(out: &mut Vec<u8>, key: u32, value: u64) {
+    put_varint(out, u64::from(key));
+    put_varint(out, value);
+}
+
 fn field_len(text: &str) -> usize {
     1 + varint_len(text.len() as u64) + text.len()
 }
@@ -80,6 +130,29 @@ mod tests {
             assert_eq!(out.len(), varint_len(value), "{value}");
             assert_eq!(prost::encoding::decode_varint(&mut &out[..]).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn a_message_of_any_length_has_its_length_before_it() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let mut out = vec![9];
+            put_message(&mut out, 0x0a, |out| out.extend(std::iter::repeat_n(b'x', len)));
+            let mut expected = vec![9, 0x0a];
+            put_varint(&mut expected, len as u64);
+            expected.extend(std::iter::repeat_n(b'x', len));
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn a_stamp_has_the_bytes_of_its_varint_over_the_whole_range() {
+        for timestamp in [STAMP_RANGE.start, STAMP_RANGE.start + 1, 1_763_637_480_123, STAMP_RANGE.end - 1] {
+            let mut varint = Vec::new();
+            put_varint(&mut varint, timestamp as u64);
+            assert_eq!(varint, stamp(timestamp));
+        }
+        assert_eq!(varint_len(STAMP_RANGE.end as u64), STAMP + 1);
+        assert_eq!(varint_len(STAMP_RANGE.start as u64 - 1), STAMP - 1);
     }
 
     #[test]

@@ -4,18 +4,41 @@
 //! ```text
 //! chunk  1 │ number u32 │ snappy( symbols u32, (length varint, text)…; series u16, (labels u16, (name u16, value u16)…)… )
 //! batch  2 │ record u64 │ samples u32 │ source u64 │ timestamp i64 │ own timestamps u8 │ chunks u32, number u32… │ snappy( columns )
+//! chunk  3   as 1, with what is known of families behind the series:
+//!            families varint, (kind u8, name, help and unit, each with its length)…; one more than the family's index u16, per series
+//! batch  4   as 2, with details: … │ length of the columns u32 │ snappy( columns ) │ snappy( details )
 //! ```
-//! Numbers are little-endian. Columns are stored plane by plane (all first bytes, then all second bytes, …): neighbours have the same
+//! Numbers are little-endian. Who has no families or details writes what it always wrote, and that is always read. Columns are stored plane by plane (all first bytes, then all second bytes, …): neighbours have the same
 //! exponents and, being mostly whole numbers, the same zeros, which snappy finds only so.
+
+mod details;
+mod input;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use model::{Batch, Chunk, ChunkBuilder, Layout};
+use model::{Batch, Chunk, ChunkBuilder, Layout, Metadata, MetricType};
 
 use crate::encode::put_varint;
+use details::put_text;
+use input::Input;
 
 const CHUNK: u8 = 1;
 const BATCH: u8 = 2;
+const CHUNK_WITH_FAMILIES: u8 = 3;
+const BATCH_WITH_DETAILS: u8 = 4;
+/// By number, as they are written.
+const TYPES: [MetricType; 8] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::GaugeHistogram,
+    MetricType::Summary,
+    MetricType::Info,
+    MetricType::StateSet,
+];
 /// Nothing that is unpacked is larger; a chunk's symbols and a batch's columns are far below.
 const MAX_UNPACKED: usize = 1 << 30;
 
@@ -38,6 +61,7 @@ pub(super) struct PackedBatch {
     own_timestamps: bool,
     chunks: Vec<u32>,
     columns: Vec<u8>,
+    details: Option<Vec<u8>>,
 }
 
 /// A record can't be read although its checksum is right: it was written by something else, or wrongly.
@@ -48,15 +72,17 @@ pub(super) struct Malformed;
 /// The number of the chunk if the content is one: known before it is unpacked.
 pub(super) fn chunk_number(content: &[u8]) -> Option<u32> {
     let mut input = Input(content);
-    (input.u8().ok()? == CHUNK).then(|| input.u32().ok())?
+    [CHUNK, CHUNK_WITH_FAMILIES].contains(&input.u8().ok()?).then(|| input.u32().ok())?
 }
 
 /// Reads a record's content.
 pub(super) fn read(content: &[u8]) -> Result<Content, Malformed> {
     let mut input = Input(content);
     match input.u8()? {
-        CHUNK => Ok(Content::Chunk(input.u32()?, read_chunk(&unpack(input.0)?)?)),
-        BATCH => read_batch(input).map(Content::Batch),
+        kind @ (CHUNK | CHUNK_WITH_FAMILIES) => {
+            Ok(Content::Chunk(input.u32()?, read_chunk(&unpack(input.0)?, kind == CHUNK_WITH_FAMILIES)?))
+        }
+        kind @ (BATCH | BATCH_WITH_DETAILS) => read_batch(input, kind == BATCH_WITH_DETAILS).map(Content::Batch),
         _ => Err(Malformed),
     }
 }
@@ -66,9 +92,7 @@ pub(super) fn put_chunk(out: &mut Vec<u8>, number: u32, chunk: &Chunk) {
     let mut plain = Vec::with_capacity(chunk.heap_bytes());
     plain.extend_from_slice(&(chunk.symbol_count() as u32).to_le_bytes());
     for symbol in 0..chunk.symbol_count() {
-        let text = chunk.symbol(symbol as u16); // there are at most 65 535
-        put_varint(&mut plain, text.len() as u64);
-        plain.extend_from_slice(text.as_bytes());
+        put_text(&mut plain, chunk.symbol(symbol as u16)); // there are at most 65 535
     }
     plain.extend_from_slice(&(chunk.len() as u16).to_le_bytes());
     for series in chunk.iter() {
@@ -78,14 +102,30 @@ pub(super) fn put_chunk(out: &mut Vec<u8>, number: u32, chunk: &Chunk) {
             plain.extend_from_slice(&value.to_le_bytes());
         }
     }
-    out.push(CHUNK);
+    if !chunk.families().is_empty() {
+        put_families(&mut plain, chunk);
+    }
+    out.push(if chunk.families().is_empty() { CHUNK } else { CHUNK_WITH_FAMILIES });
     out.extend_from_slice(&number.to_le_bytes());
     pack(out, &plain);
 }
 
+fn put_families(plain: &mut Vec<u8>, chunk: &Chunk) {
+    let families = chunk.families();
+    put_varint(plain, families.len() as u64);
+    for family in families {
+        plain.push(TYPES.iter().position(|kind| *kind == family.kind).unwrap_or_default() as u8);
+        [&family.family, &family.help, &family.unit].into_iter().for_each(|text| put_text(plain, text));
+    }
+    for row in 0..chunk.len() {
+        let index = chunk.metadata(row).and_then(|of_row| families.iter().position(|family| Arc::ptr_eq(family, of_row)));
+        plain.extend_from_slice(&index.map_or(0, |index| index as u16 + 1).to_le_bytes()); // a chunk has at most 512 families
+    }
+}
+
 /// Appends the content of a batch's record; `chunks` are the numbers of its layout's chunks.
 pub(super) fn put_batch(out: &mut Vec<u8>, record: u64, batch: &Batch, chunks: &[u32]) {
-    out.push(BATCH);
+    out.push(if batch.details.is_some() { BATCH_WITH_DETAILS } else { BATCH });
     out.extend_from_slice(&record.to_le_bytes());
     out.extend_from_slice(&(batch.len() as u32).to_le_bytes());
     out.extend_from_slice(&batch.source.to_le_bytes());
@@ -98,7 +138,15 @@ pub(super) fn put_batch(out: &mut Vec<u8>, record: u64, batch: &Batch, chunks: &
     if let Some(timestamps) = &batch.timestamps {
         put_planes(&mut planes, batch.len(), |row| timestamps[row] as u64);
     }
+    let Some(details) = &batch.details else { return pack(out, &planes) };
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
     pack(out, &planes);
+    let len = (out.len() - at - 4) as u32; // columns of at most 2³² samples, which records can't hold more of
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    let mut plain = Vec::new();
+    details::put(&mut plain, details);
+    pack(out, &plain);
 }
 
 impl PackedBatch {
@@ -119,40 +167,63 @@ impl PackedBatch {
         let values: Vec<f64> = planes_to_words(&planes[..column], rows).map(f64::from_bits).collect();
         let mut batch = Batch::new(self.source, Arc::new(layout), self.timestamp, values);
         batch.timestamps = self.own_timestamps.then(|| planes_to_words(&planes[column..], rows).map(|word| word as i64).collect());
-        Ok(batch)
+        match &self.details {
+            Some(packed) => Ok(batch.with_details(details::read(&mut Input(&unpack(packed)?), self.samples)?)),
+            None => Ok(batch),
+        }
     }
 }
 
-fn read_batch(mut input: Input<'_>) -> Result<PackedBatch, Malformed> {
+fn read_batch(mut input: Input<'_>, with_details: bool) -> Result<PackedBatch, Malformed> {
     let (record, samples, source) = (input.u64()?, input.u32()?, input.u64()?);
     let (timestamp, own_timestamps) = (input.u64()? as i64, input.u8()? != 0);
     let count = input.u32()? as usize;
     let numbers = input.take(count.checked_mul(4).ok_or(Malformed)?)?; // bounded by what is there
     let chunks = numbers.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-    Ok(PackedBatch { record, samples, source, timestamp, own_timestamps, chunks, columns: input.0.to_vec() })
+    let len = if with_details { input.u32()? as usize } else { input.0.len() };
+    let columns = input.take(len)?.to_vec();
+    let details = with_details.then(|| input.0.to_vec());
+    Ok(PackedBatch { record, samples, source, timestamp, own_timestamps, chunks, columns, details })
 }
 
-fn read_chunk(plain: &[u8]) -> Result<Chunk, Malformed> {
+fn read_chunk(plain: &[u8], with_families: bool) -> Result<Chunk, Malformed> {
     let mut input = Input(plain);
     let count = input.u32()? as usize;
     let mut symbols = Vec::with_capacity(count.min(plain.len())); // every symbol takes a byte at least
     for _ in 0..count {
-        let len = usize::try_from(input.varint()?).map_err(|_| Malformed)?;
-        symbols.push(std::str::from_utf8(input.take(len)?).map_err(|_| Malformed)?);
+        symbols.push(input.text()?);
     }
-    let mut builder = ChunkBuilder::default();
+    let mut all = Vec::new();
     for _ in 0..input.u16()? {
         let labels = usize::from(input.u16()?);
-        let pairs = input.take(4 * labels)?.as_chunks::<4>().0;
+        all.push(input.take(4 * labels)?.as_chunks::<4>().0);
+    }
+    let families = if with_families { read_families(&mut input, all.len())? } else { vec![None; all.len()] };
+    let mut builder = ChunkBuilder::default();
+    for (pairs, family) in all.into_iter().zip(families) {
         let pairs = pairs.iter().map(|[n0, n1, v0, v1]| (u16::from_le_bytes([*n0, *n1]), u16::from_le_bytes([*v0, *v1])));
         let symbol = |at: u16| symbols.get(usize::from(at)).copied();
         if !pairs.clone().all(|(name, value)| symbol(name).is_some() && symbol(value).is_some()) {
             return Err(Malformed);
         }
         let texts = pairs.map(|(name, value)| (symbol(name).unwrap_or_default(), symbol(value).unwrap_or_default()));
-        builder.push(texts).map_err(|_| Malformed)?;
+        builder.push_with(texts, family.as_ref()).map_err(|_| Malformed)?;
     }
     Ok(builder.finish())
+}
+
+/// What is known of the family of each of `series` series.
+fn read_families(input: &mut Input<'_>, series: usize) -> Result<Vec<Option<Arc<Metadata>>>, Malformed> {
+    let families = input.list(|input| {
+        let kind = *TYPES.get(usize::from(input.u8()?)).ok_or(Malformed)?;
+        let [family, help, unit] = [input.text()?, input.text()?, input.text()?].map(Into::into);
+        Ok(Metadata { family, kind, help, unit }.shared())
+    })?;
+    let family = |_| match usize::from(input.u16()?) {
+        0 => Ok(None),
+        number => families.get(number - 1).cloned().map(Some).ok_or(Malformed),
+    };
+    (0..series).map(family).collect()
 }
 
 /// Appends the words of a column, plane by plane.
@@ -179,136 +250,5 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, Malformed> {
     match snap::raw::decompress_len(packed) {
         Ok(len) if len <= MAX_UNPACKED => snap::raw::Decoder::new().decompress_vec(packed).map_err(|_| Malformed),
         _ => Err(Malformed),
-    }
-}
-
-/// Bytes that are read from the front.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, Malformed> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, Malformed> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Malformed> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use model::LayoutBuilder;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn layout(series: &[Vec<(String, String)>]) -> Arc<Layout> {
-        let mut builder = LayoutBuilder::default();
-        for labels in series {
-            builder.push(labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
-        }
-        Arc::new(builder.finish())
-    }
-
-    type Sample<'a> = (Vec<(&'a str, &'a str)>, i64, u64);
-
-    fn series(batch: &Batch) -> Vec<Sample<'_>> {
-        batch.iter().map(|(labels, timestamp, value)| (labels.iter().collect(), timestamp, value.to_bits())).collect()
-    }
-
-    /// Writes a batch with its chunks and reads it again.
-    fn round_trip(batch: &Batch) -> Batch {
-        let (mut chunks, mut numbers) = (Vec::new(), Vec::new());
-        for (number, chunk) in batch.layout.chunks().iter().enumerate() {
-            let mut out = Vec::new();
-            put_chunk(&mut out, number as u32, chunk);
-            assert_eq!(chunk_number(&out), Some(number as u32));
-            let Ok(Content::Chunk(_, chunk)) = read(&out) else { panic!("a chunk") };
-            chunks.push(Arc::new(chunk));
-            numbers.push(number as u32);
-        }
-        let mut out = Vec::new();
-        put_batch(&mut out, 7, batch, &numbers);
-        assert_eq!(chunk_number(&out), None);
-        let Ok(Content::Batch(packed)) = read(&out) else { panic!("a batch") };
-        assert_eq!((packed.record, packed.samples as usize, packed.chunks()), (7, batch.len(), &numbers[..]));
-        packed.unpack(chunks).unwrap()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn a_batch_comes_back_as_it_was_written(
-            series_labels in prop::collection::vec(prop::collection::btree_map("[a-z]{1,3}", "\\PC{1,20}", 1..5), 0..30),
-            source: u64, timestamp: i64,
-            values in prop::collection::vec(any::<u64>(), 30),
-            timestamps in prop::option::of(prop::collection::vec(any::<i64>(), 30)),
-        ) {
-            let labels: Vec<Vec<(String, String)>> = series_labels.into_iter().map(|labels| labels.into_iter().collect()).collect();
-            let values: Vec<f64> = values.into_iter().map(f64::from_bits).take(labels.len()).collect();
-            let mut batch = Batch::new(source, layout(&labels), timestamp, values);
-            batch.timestamps = timestamps.map(|all| all[..batch.len()].into());
-            let back = round_trip(&batch);
-            prop_assert_eq!((back.source, back.timestamp), (source, timestamp));
-            prop_assert_eq!(series(&back), series(&batch));
-        }
-
-        #[test]
-        fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 1_u8..3) {
-            let content = [&[kind][..], &bytes].concat();
-            if let Ok(Content::Batch(packed)) = read(&content) {
-                drop(packed.unpack(Vec::new()));
-            }
-        }
-    }
-
-    #[test]
-    fn counters_and_zeros_take_little_space() {
-        let labels: Vec<Vec<(String, String)>> = (0..512).map(|i| vec![("__name__".to_owned(), format!("m{i}"))]).collect();
-        let values: Vec<f64> = (0..512).map(|i| if i % 3 == 0 { 0.0 } else { f64::from(i * 37) }).collect();
-        let mut out = Vec::new();
-        put_batch(&mut out, 1, &Batch::new(1, layout(&labels), 0, values), &[0]);
-        assert!(out.len() < 4 * 512, "{} bytes", out.len());
-    }
-
-    #[test]
-    fn a_batch_whose_chunks_have_another_size_is_refused() {
-        let batch = Batch::new(1, layout(&[vec![("a".into(), "b".into())]]), 0, vec![1.0]);
-        let mut out = Vec::new();
-        put_batch(&mut out, 1, &batch, &[0]);
-        let Ok(Content::Batch(packed)) = read(&out) else { panic!("a batch") };
-        assert!(packed.unpack(Vec::new()).is_err());
     }
 }
