@@ -55,6 +55,9 @@ impl Component for Scrape {
     type Exports = NoExports;
 
     fn build(arguments: Arguments, setup: &Setup) -> Result<(Self, NoExports), BuildError> {
+        if arguments.enable_protobuf_negotiation {
+            tracing::warn!(component = setup.id(), "enable_protobuf_negotiation is deprecated: use scrape_native_histograms");
+        }
         let fanout = Fanout::new(arguments.forward_to.clone(), setup.registry()).map_err(BuildError::new)?;
         let sink = Arc::new(Sink(ArcSwap::from_pointee(fanout)));
         let share = Arc::new(Share::new(setup.services().get::<Cluster>().as_deref().cloned()));
