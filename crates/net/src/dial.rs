@@ -102,11 +102,15 @@ mod tests {
 
     /// Races modelled addresses on a stopped clock. Gives the winner, the time it took, and who was asked when, in milliseconds.
     async fn raced(model: Model) -> (Result<SocketAddr, Failures>, u64, Vec<(u64, String)>) {
+        raced_within(Duration::from_secs(30), model).await
+    }
+
+    async fn raced_within(all: Duration, model: Model) -> (Result<SocketAddr, Failures>, u64, Vec<(u64, String)>) {
         let began = Instant::now();
         let asked = Mutex::new(Vec::new());
         let addresses: Vec<SocketAddr> = model.iter().map(|(address, ..)| address.parse().unwrap()).collect();
         let now = || began.elapsed().as_millis() as u64;
-        let result = race(&addresses, began + Duration::from_secs(30), |address| {
+        let result = race(&addresses, began + all, |address| {
             asked.lock().unwrap().push((now(), address.to_string()));
             let (_, after, is_good) = *model.iter().find(|(name, ..)| name.parse() == Ok(address)).unwrap();
             async move {
@@ -147,6 +151,11 @@ mod tests {
     async fn addresses_of_a_family_take_turns_with_a_share_of_the_time_each() {
         let (winner, took, _) = raced(&[(LAN4, 60_000, true), ("10.0.0.2:80", 60_000, true), ("10.0.0.3:80", 1, true)]).await;
         assert_eq!((winner.unwrap(), took), ("10.0.0.3:80".parse().unwrap(), 20_001));
+        let slow: Model = &[(LAN4, 1900, true), ("10.0.0.2:80", 0, true), ("10.0.0.3:80", 0, true)];
+        let (winner, took, _) = raced_within(Duration::from_secs(3), slow).await;
+        assert_eq!((winner.unwrap(), took), (LAN4.parse().unwrap(), 1900), "a share is no less than two seconds");
+        let (result, took, asked) = raced_within(Duration::from_secs(1), &[(LAN4, 9000, true), ("10.0.0.2:80", 0, true)]).await;
+        assert_eq!((result.is_err(), took, asked.len()), (true, 1000, 1), "and never more than there is");
     }
 
     #[tokio::test(start_paused = true)]

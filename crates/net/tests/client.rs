@@ -141,14 +141,20 @@ async fn redirects_are_not_followed_if_so_configured_and_never_for_ever() {
 
 #[tokio::test]
 async fn redirects_use_the_open_connection() {
-    let server = Server::plain(|asked| {
-        let mut answer = redirect("/there");
-        *answer.body_mut() = "Found".into();
-        if asked.uri.path() == "/there" { ok("x") } else { answer }
-    })
-    .await;
-    fetch(&client(""), &server.url("/")).await.unwrap();
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        for (head_of_answer, body) in [("302 Found\r\nlocation: /there", "moved"), ("200 OK", "there")] {
+            assert!(socket.read(&mut head).await.unwrap() > 0);
+            socket.write_all(format!("HTTP/1.1 {head_of_answer}\r\ncontent-length: 5\r\n\r\n").as_bytes()).await.unwrap();
+            // The body comes later than the head.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            socket.write_all(body.as_bytes()).await.unwrap();
+        }
+    });
+    assert_eq!(fetch(&client(""), &url).await.unwrap().1, "there", "nobody would take a second connection");
 }
 
 #[tokio::test]

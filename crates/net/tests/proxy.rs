@@ -29,6 +29,7 @@ async fn tunnelling(status: &'static str, target: SocketAddr, tls: Option<TlsAcc
                     None => tunnel(socket, status, target, &seen).await,
                     Some(tls) => {
                         if let Ok(socket) = tls.accept(socket).await {
+                            assert_eq!(socket.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
                             tunnel(socket, status, target, &seen).await;
                         }
                     }

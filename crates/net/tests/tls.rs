@@ -89,6 +89,20 @@ async fn a_silent_http2_connection_is_asked_whether_it_lives_and_replaced_if_it_
 }
 
 #[tokio::test]
+async fn one_http2_connection_serves_all_requests_unless_none_is_to_be_kept() {
+    let ca = Authority::new();
+    for (keep_alive, connections) in [(true, 1), (false, 3)] {
+        let server = Server::tls(ca.acceptor("127.0.0.1", None), |_| ok("")).await;
+        let options = ClientOptions { keep_alive, ..ClientOptions::default() };
+        let client = Client::new(&config(&trusting(&ca, "")), options).unwrap();
+        for _ in 0..3 {
+            fetch(&client, &server.url("/")).await.unwrap();
+        }
+        assert_eq!((server.connections.load(Ordering::SeqCst), server.last().version), (connections, Version::HTTP_2));
+    }
+}
+
+#[tokio::test]
 async fn strangers_are_refused_unless_verification_is_off() {
     let (ca, other) = (Authority::new(), Authority::new());
     let server = Server::tls(ca.acceptor("127.0.0.1", None), |_| ok("")).await;

@@ -48,6 +48,20 @@ async fn an_application_shows_its_secret() {
 }
 
 #[tokio::test]
+async fn a_token_is_renewed_at_half_of_its_lifetime() {
+    let server = Server::plain(granted).await;
+    let environment = Environment::of([("AZURE_POD_IDENTITY_AUTHORITY_HOST", &server.url(""))]);
+    let tokens = tokens(&format!("managed_identity {{\n client_id = \"{CLIENT}\"\n}}"), None, environment);
+    for (seconds, asked) in [(0, 1), (1795, 1), (10, 2)] {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+        tokens.header().await.unwrap();
+        assert_eq!(server.count(), asked, "{seconds} s later");
+    }
+}
+
+#[tokio::test]
 async fn a_workload_shows_its_token_and_a_rotated_one_the_next_time() {
     let server = Server::plain(granted).await;
     let folder = tempfile::tempdir().unwrap();
