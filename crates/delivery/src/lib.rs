@@ -4,6 +4,7 @@
 
 mod config;
 mod delivery;
+mod dialect;
 #[doc(hidden)] // for benches
 pub mod encode;
 mod metrics;
@@ -17,7 +18,8 @@ mod status;
 
 pub use config::{BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig};
 pub use delivery::{Delivery, Drained, StartError};
-pub use encode::{Content, Relabel};
+pub use dialect::{Compression, Dialect};
+pub use encode::{Content, Message, Relabel, Tally};
 pub use metrics::Metrics;
-pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION};
+pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION, VICTORIA_METRICS_VERSION, written};
 pub use status::{Failure, Status};
