@@ -6,7 +6,7 @@ mod host;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use delivery::encode::{Content, Encoder, Request, Scratch};
+use delivery::encode::{Content, Encoder, Message, Request, Scratch};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use host::Host;
@@ -28,7 +28,7 @@ fn bytes_per_sample() {
     println!("bytes per sample, hosts with values of their own:");
     for max_samples in [500, 2000] {
         let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, number)).collect();
-        let encoder = Encoder::new(Labels::empty(), None, Content::default(), max_samples);
+        let encoder = Encoder::new(Labels::empty(), None, Content::default(), Message::V1, max_samples);
         let mut sizes = Vec::new();
         for tick in 0..300 {
             let batches: Vec<Batch> = hosts.iter().map(|host| host.batch(tick)).collect();
@@ -177,28 +177,28 @@ fn bench_ticks(bencher: Bencher<'_, '_>, mut edit: impl FnMut(&mut Batch)) {
 }
 
 fn encoder() -> Encoder {
-    Encoder::new(Labels::empty(), None, Content::default(), 2000)
+    Encoder::new(Labels::empty(), None, Content::default(), Message::V1, 2000)
 }
 
 fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {
-    let mut request = Request::new(32 << 10);
+    let mut request = encoder.request(32 << 10);
     let row = encoder.add(&mut request, batch, 0, i64::MIN, scratch);
     assert_eq!(row, batch.len());
-    request.finish()
+    request.finish(scratch)
 }
 
 /// The requests that shards would make of these batches.
 fn requests(encoder: &Encoder, batches: &[Batch]) -> Vec<Bytes> {
-    let (mut done, mut open, mut scratch) = (Vec::new(), Request::new(0), Scratch::default());
+    let (mut done, mut open, mut scratch) = (Vec::new(), encoder.request(0), Scratch::default());
     for batch in batches {
         let mut row = 0;
         while row < batch.len() {
             row = encoder.add(&mut open, batch, row, i64::MIN, &mut scratch);
             if row < batch.len() {
-                done.push(std::mem::replace(&mut open, Request::new(0)).finish());
+                done.push(std::mem::replace(&mut open, encoder.request(0)).finish(&mut scratch));
             }
         }
     }
-    done.push(open.finish());
+    done.push(open.finish(&mut scratch));
     done
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::Labels;
 
+use crate::dialect::Dialect;
 use crate::encode::{Content, Relabel};
 
 /// Everything an endpoint needs beside a way to send.
@@ -23,6 +24,8 @@ pub struct Config {
     pub relabel: Option<Relabel>,
     /// What is sent beside float samples.
     pub content: Content,
+    /// The message and its compression, if the receiver understands them.
+    pub dialect: Dialect,
     /// How long a request may take before it counts as failed and is sent again.
     pub remote_timeout: Duration,
     /// Shards, sizes and waiting times.
@@ -169,6 +172,7 @@ mod tests {
             external_labels: Labels::empty(),
             relabel: None,
             content: Content::default(),
+            dialect: Dialect::default(),
             remote_timeout: Duration::from_secs(30),
             queue: QueueConfig::default(),
             buffer: BufferConfig::default(),

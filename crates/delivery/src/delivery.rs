@@ -12,12 +12,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::info;
 
 use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
-use crate::encode::{Encoder, TemplateUsage};
+use crate::dialect::Negotiation;
+use crate::encode::{Encoder, Message, TemplateUsage};
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
-use crate::send::{self, Post};
+use crate::send::Post;
 use crate::shards::sizing::{self, Sizing};
-use crate::shards::{Sender, Shard};
+use crate::shards::{Encoders, Sender, Shard};
 use crate::shared::Shared;
 use crate::spool::{Log, Spool};
 use crate::status::Status;
@@ -81,12 +82,16 @@ impl Delivery {
         metrics.shards_max.set(config.queue.max_shards as i64);
         metrics.shards_desired.set(config.queue.min_shards as i64);
         metrics.shards.set(config.queue.min_shards as i64);
+        metrics.message_version.set(if config.dialect.message == Message::V2 { 2 } else { 1 });
         let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
         let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, config.content, queue, config.queue.max_shards));
-        let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
-        let encoder = Encoder::new(external, relabel, config.content, config.queue.max_samples_per_send);
-        let headers = send::headers(&config.user_agent);
-        let sender = Arc::new(Sender { config, headers, encoder: Arc::new(encoder), shared: shared.clone(), post });
+        let encoder = |message| {
+            let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
+            Encoder::new(external, relabel, config.content, message, config.queue.max_samples_per_send)
+        };
+        let encoders = Encoders { v1: encoder(Message::V1), v2: encoder(Message::V2) };
+        let negotiation = Negotiation::new(config.dialect);
+        let sender = Arc::new(Sender { config, encoders, negotiation, shared: shared.clone(), post });
         let mut tasks = JoinSet::new();
         for lane in 0..sender.config.queue.max_shards {
             tasks.spawn_on(Shard::new(lane, sender.clone()).run(), handle);
@@ -173,20 +178,14 @@ impl Drop for Delivery {
 
 /// Looks at the number of shards and at templates from time to time.
 async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
-    let Sender { config, encoder, shared, .. } = &*sender;
+    let Sender { config, shared, .. } = &*sender;
     let mut sizing = Sizing::new(config.queue.min_shards, config.queue.max_shards);
     let mut ticks = interval_at(Instant::now() + sizing::INTERVAL, sizing::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = TemplateUsage::default();
+    let mut before = [TemplateUsage::default(); 2];
     loop {
         ticks.tick().await;
-        encoder.sweep();
-        let usage = encoder.template_usage();
-        shared.metrics.template_bytes.set(usage.bytes as i64);
-        shared.metrics.templates_built.inc_by(usage.built - before.built);
-        shared.metrics.templates_widened.inc_by(usage.widened - before.widened);
-        before = usage;
-
+        before = look_after_templates(&sender, before);
         let lanes = shared.with(|queue| queue.lanes());
         let advice = sizing.look(lanes, shared.observe(config.queue.max_samples_per_send));
         shared.metrics.shards_desired.set(advice.desired as i64);
@@ -200,6 +199,26 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
             info!(remote_name = &*shared.name, url = &*shared.url, from = lanes, to = now, wanted, "changed the number of shards");
         }
     }
+}
+
+/// Lets go templates that are not needed and shows what the others come to.
+fn look_after_templates<P: Post>(sender: &Sender<P>, before: [TemplateUsage; 2]) -> [TemplateUsage; 2] {
+    let Sender { encoders, negotiation, shared, .. } = sender;
+    let (dialect, _) = negotiation.current(Instant::now());
+    match dialect.message {
+        Message::V1 => encoders.v2.clear(),
+        Message::V2 => encoders.v1.clear(),
+    }
+    encoders.of(dialect.message).sweep();
+    let metrics = &shared.metrics;
+    metrics.message_version.set(if dialect.message == Message::V2 { 2 } else { 1 });
+    let now = [encoders.v1.template_usage(), encoders.v2.template_usage()];
+    metrics.template_bytes.set(now.iter().map(|usage| usage.bytes as i64).sum());
+    for (now, before) in now.iter().zip(before) {
+        metrics.templates_built.inc_by(now.built - before.built);
+        metrics.templates_widened.inc_by(now.widened - before.widened);
+    }
+    now
 }
 
 fn open_log(disk: &DiskConfig) -> Result<Log, StartError> {

@@ -4,6 +4,7 @@
 
 mod config;
 mod delivery;
+mod dialect;
 #[doc(hidden)] // for benches
 pub mod encode;
 mod metrics;
@@ -19,7 +20,8 @@ pub use config::{
     BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig, VOLUME_PERCENT,
 };
 pub use delivery::{Delivery, Drained, StartError};
-pub use encode::{Content, Relabel};
+pub use dialect::{Compression, Dialect};
+pub use encode::{Content, Message, Relabel, Tally};
 pub use metrics::Metrics;
-pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION};
+pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION, VICTORIA_METRICS_VERSION, written};
 pub use status::{Failure, Status};

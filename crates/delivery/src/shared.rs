@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::dialect::Dialect;
 use crate::encode::{Content, Tally};
 use crate::metrics::EndpointMetrics;
 use crate::queue::{Queue, Wake};
@@ -153,6 +154,26 @@ impl Shared {
         if let Some(suppressed) = condition.retry_log.check(Instant::now(), LOG_EVERY) {
             warn!(remote_name = &*self.name, url = &*self.url, error = message, attempt, suppressed, "sending failed, will send again");
         }
+    }
+
+    /// Notes that the receiver did not understand a request of `sent`, which is sent again in another way. `news`: what it was sent in, if
+    /// that was not known.
+    pub fn fell_back(&self, sent: Tally, news: Option<Dialect>, message: &str) {
+        self.metrics.fallbacks.inc();
+        self.metrics.count(sent, |kind| &kind.retried);
+        if let Some(dialect) = news {
+            warn!(
+                remote_name = &*self.name,
+                url = &*self.url,
+                answer = message,
+                "the receiver does not understand {dialect}, going on with less; it is tried again from time to time"
+            );
+        }
+    }
+
+    /// Notes that the receiver understands what it did not before.
+    pub fn understood(&self, dialect: Dialect) {
+        info!(remote_name = &*self.name, url = &*self.url, "the receiver understands {dialect} now");
     }
 
     /// Notes that the receiver will never take `lost`.

@@ -158,6 +158,12 @@ impl TemplateCache {
         self.table.lock().sweep();
     }
 
+    /// Lets go everything.
+    pub fn clear(&self) {
+        let mut table = self.table.lock();
+        (table.entries, table.bytes) = (HashMap::new(), 0);
+    }
+
     /// What all templates come to.
     pub fn usage(&self) -> TemplateUsage {
         let table = self.table.lock();
@@ -241,9 +247,10 @@ mod tests {
     use model::{Labels, LayoutBuilder};
 
     use super::*;
+    use crate::encode::Message;
     use crate::encode::extras::Extras;
     use crate::encode::outgoing::Outgoing;
-    use crate::encode::template::Known;
+    use crate::encode::template::{Known, Style};
 
     const VALUE: [f64; 1] = [1.0];
 
@@ -255,7 +262,9 @@ mod tests {
 
     fn template(chunk: &Chunk) -> Arc<Template> {
         let known = Known { before: &VALUE, now: &VALUE, extras: Extras::default() };
-        Arc::new(Template::build(chunk, &Outgoing::new(Labels::empty(), None), Stamps::Shared, 512, known).unwrap())
+        let outgoing = Outgoing::new(Labels::empty(), None);
+        let style = Style { outgoing: &outgoing, message: Message::V1, step: 512 };
+        Arc::new(Template::build(chunk, style, Stamps::Shared, known).unwrap())
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl<'a> Extras<'a> {
         self.histogram(row).is_some() || !self.exemplars_of(row).is_empty()
     }
 
+    /// Whether a row without a histogram has exemplars.
+    pub fn has_exemplars_beside_histograms(self) -> bool {
+        self.exemplars.iter().any(|(row, _)| self.histogram(*row as usize - self.first).is_none())
+    }
+
     /// Whether there is anything to be sent beside values.
     pub fn is_empty(self) -> bool {
         self.histograms.is_empty() && self.exemplars.is_empty()

@@ -1,4 +1,4 @@
-//! From batches to the bytes of remote write 1.0 requests: `snappy(WriteRequest)`. Series that come again and again are filled into
+//! From batches to the bytes of requests: `snappy(WriteRequest)` of remote write 1.0, `snappy(Request)` of 2.0. Series that come again and again are filled into
 //! templates (`template`); what comes once, or with timestamps that templates can't hold, is encoded and compressed the ordinary way.
 //! Both give snappy fragments that are put end to end under one length. Sending them is left to `shards`.
 
@@ -9,10 +9,12 @@ mod outgoing;
 mod request;
 mod rows;
 mod snappy;
+mod symbols;
 mod tally;
 mod template;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 mod wire;
 
@@ -28,8 +30,9 @@ use outgoing::Outgoing;
 pub use outgoing::Relabel;
 pub use request::{Counted, Request, Scratch};
 use rows::Wanted;
+use symbols::MAX_TEMPLATE_PLACES;
 pub use tally::Tally;
-use template::{Known, Stamps, Template};
+use template::{Filling, Known, Stamps, Style, Template};
 pub(crate) use wire::put_varint;
 
 /// A request is cut at this many bytes before compression, however few samples it has: Prometheus refuses more than 32 MiB.
@@ -38,6 +41,16 @@ const MAX_PLAIN: usize = 16 << 20;
 const REBUILD_PART: usize = 8;
 /// A new template takes the place of one that works if it has at most this many eighths of its open bytes.
 const BETTER_EIGHTHS: usize = 7;
+
+/// The message that requests are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Message {
+    /// `prometheus.WriteRequest`, of remote write 1.0.
+    #[default]
+    V1,
+    /// `io.prometheus.write.v2.Request`, of remote write 2.0.
+    V2,
+}
 
 /// What is sent beside float samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +72,7 @@ impl Default for Content {
 pub struct Encoder {
     outgoing: Outgoing,
     content: Content,
+    message: Message,
     templates: TemplateCache,
     max_samples: usize,
 }
@@ -83,9 +97,15 @@ struct Chosen {
 impl Encoder {
     /// An encoder whose requests have at most `max_samples` (at least 1) samples, histograms and exemplars.
     #[must_use]
-    pub fn new(external: Labels, relabel: Option<Relabel>, content: Content, max_samples: usize) -> Self {
+    pub fn new(external: Labels, relabel: Option<Relabel>, content: Content, message: Message, max_samples: usize) -> Self {
         let outgoing = Outgoing::new(external, relabel);
-        Self { outgoing, content, templates: TemplateCache::default(), max_samples: max_samples.max(1) }
+        Self { outgoing, content, message, templates: TemplateCache::default(), max_samples: max_samples.max(1) }
+    }
+
+    /// An empty request with room for `capacity` compressed bytes.
+    #[must_use]
+    pub fn request(&self, capacity: usize) -> Request {
+        Request::new(self.message, capacity)
     }
 
     /// Adds the rows of `batch` from `from` on, as far as the request has room, without samples before `oldest` (milliseconds). Returns the
@@ -111,6 +131,11 @@ impl Encoder {
     /// Lets go the templates of chunks that are gone.
     pub fn sweep(&self) {
         self.templates.sweep();
+    }
+
+    /// Lets go all templates: the endpoint is spoken to in another way.
+    pub fn clear(&self) {
+        self.templates.clear();
     }
 
     /// What all templates come to.
@@ -146,11 +171,11 @@ impl Encoder {
     fn choose(&self, part: &Part<'_>) -> Option<Chosen> {
         let stamps = part.stamps()?;
         let build = |before: &[f64]| {
-            let known = Known { before, now: part.values, extras: part.extras };
-            Template::build(part.chunk, &self.outgoing, stamps, self.step(), known).map(Arc::new)
+            let style = Style { outgoing: &self.outgoing, message: self.message, step: self.step() };
+            Template::build(part.chunk, style, stamps, Known { before, now: part.values, extras: part.extras }).map(Arc::new)
         };
         match self.templates.look_up(part.chunk, stamps, part.values) {
-            Lookup::Ready(template, sends) | Lookup::Review(template, _, sends) if !template.is_for(part.extras) => {
+            Lookup::Ready(template, sends) | Lookup::Review(template, _, sends) if !template.is_for(part.extras, self.message) => {
                 if sends >= MIN_SENDS {
                     self.templates.forget(part.chunk, stamps, part.values);
                 }
@@ -187,29 +212,44 @@ impl Encoder {
         let nth = piece.start / self.step();
         let mut fragment = chosen.template.fragment(nth)?.clone();
         let extras = part.extras.within(piece);
+        if self.message == Message::V2 && self.content.exemplars && extras.has_exemplars_beside_histograms() {
+            return None; // an exemplar goes with its sample
+        }
+        let (places, string_bytes) = fragment.strings();
+        let mark = request.symbols.as_ref().map(symbols::Symbols::mark);
         let mut counted = Counted::default();
         scratch.plain.clear();
         if !extras.is_empty() {
             let done;
-            (done, counted) = self.encode_rows(part, piece.clone(), Wanted::Details, MAX_PLAIN, scratch);
+            (done, counted) = self.encode_rows(part, piece.clone(), Wanted::Details, MAX_PLAIN, scratch, request.symbols.as_mut());
             if done < piece.end {
+                request.rewind(mark);
                 return None; // too much for one request
             }
         }
         counted.sent.samples = fragment.samples();
         counted.dropped.samples = piece.len() - extras.histograms().len() - fragment.samples();
-        if !self.has_room(request, counted.sent, fragment.plain_len() + scratch.plain.len()) {
-            return Some(piece.start);
+        let fits = request.symbols.as_ref().is_none_or(|symbols| symbols.len() + places <= MAX_TEMPLATE_PLACES);
+        if !self.has_room(request, counted.sent, fragment.plain_len() + string_bytes + scratch.plain.len()) || !fits {
+            request.rewind(mark);
+            return if request.is_empty() { None } else { Some(piece.start) };
         }
-        let (values, timestamps) = (&part.values[piece.clone()], part.timestamps.map(|timestamps| &timestamps[piece.clone()]));
-        while !fragment.put(&mut request.bytes, values, part.timestamp, timestamps) {
-            fragment = self.amend(part, nth, values, chosen)?;
+        let filling = Filling {
+            values: &part.values[piece.clone()],
+            timestamp: part.timestamp,
+            timestamps: part.timestamps.map(|timestamps| &timestamps[piece.clone()]),
+        };
+        while !fragment.put(&mut request.bytes, &filling, request.symbols.as_mut().map(|symbols| (&**part.chunk, symbols))) {
+            let Some(wider) = self.amend(part, nth, filling.values, chosen) else {
+                request.rewind(mark);
+                return None;
+            };
+            fragment = wider;
         }
-        request.plain_len += fragment.plain_len();
+        request.appended(fragment.plain_len());
         request.add_plain(scratch);
         if fragment.samples() > 0 {
-            let latest = timestamps.map_or(part.timestamp, |timestamps| timestamps.iter().copied().max().unwrap_or(i64::MIN));
-            counted.latest = counted.latest.max(latest);
+            counted.latest = counted.latest.max(filling.latest());
         }
         request.counted += counted;
         Some(piece.end)
@@ -234,8 +274,10 @@ impl Encoder {
 
     /// Adds a piece, encoded row by row. If it is too large for any request, as much of it as fits into one.
     fn add_ordinary(&self, request: &mut Request, part: &Part<'_>, piece: &Range<usize>, scratch: &mut Scratch) -> usize {
-        let (done, counted) = self.encode_rows(part, piece.clone(), Wanted::All, MAX_PLAIN, scratch);
+        let mark = request.symbols.as_ref().map(symbols::Symbols::mark);
+        let (done, counted) = self.encode_rows(part, piece.clone(), Wanted::All, MAX_PLAIN, scratch, request.symbols.as_mut());
         if !self.has_room(request, counted.sent, scratch.plain.len()) {
+            request.rewind(mark);
             return piece.start;
         }
         request.add_plain(scratch);
@@ -246,8 +288,8 @@ impl Encoder {
 
     /// Whether as much fits into the request; anything fits into an empty one.
     fn has_room(&self, request: &Request, more: Tally, plain_len: usize) -> bool {
-        let sent = request.counted.sent.total();
-        sent == 0 || sent + more.total() <= self.max_samples && request.plain_len + plain_len <= MAX_PLAIN
+        let sent = request.counted.sent.total() + more.total();
+        request.is_empty() || sent <= self.max_samples && request.plain_len() + plain_len <= MAX_PLAIN
     }
 }
 

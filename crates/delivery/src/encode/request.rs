@@ -4,6 +4,8 @@ use std::ops::AddAssign;
 
 use bytes::Bytes;
 
+use super::Message;
+use super::symbols::{Mark, Symbols};
 use super::tally::Tally;
 use super::wire::{self, put_varint};
 
@@ -12,10 +14,12 @@ const PREFIX: usize = 5;
 
 /// A request in the making.
 pub struct Request {
-    /// [`PREFIX`] free bytes, then snappy elements.
+    /// [`PREFIX`] free bytes, then snappy elements of series.
     pub(super) bytes: Vec<u8>,
-    /// Bytes that it decodes to.
-    pub(super) plain_len: usize,
+    /// Bytes that the series decode to.
+    series_len: usize,
+    /// The strings that series name by their places; none in version 1.
+    pub(super) symbols: Option<Symbols>,
     /// What is in it, and what was left out on the way.
     pub counted: Counted,
 }
@@ -53,55 +57,116 @@ impl AddAssign for Counted {
 
 /// Memory that ordinary encoding uses again and again; one per shard.
 pub struct Scratch {
+    /// Labels of a series, encoded.
     pub(super) labels: Vec<u8>,
+    /// Labels of an exemplar, encoded.
+    pub(super) exemplar: Vec<u8>,
     pub(super) plain: Vec<u8>,
     packed: Vec<u8>,
     snappy: snap::raw::Encoder,
+    /// Made when it is first wanted: it takes a megabyte.
+    zstd: Option<zstd::bulk::Compressor<'static>>,
 }
+
+/// Higher levels gain less than 2 % on such requests, for half as much time again.
+const ZSTD_LEVEL: i32 = 1;
 
 impl Request {
     /// An empty request with room for `capacity` compressed bytes.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(message: Message, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(PREFIX + capacity);
         bytes.resize(PREFIX, 0);
-        Self { bytes, plain_len: 0, counted: Counted::default() }
+        let symbols = (message == Message::V2).then(Symbols::default);
+        Self { bytes, series_len: 0, symbols, counted: Counted::default() }
     }
 
-    /// The body to send.
+    /// Bytes that the request decodes to as it is.
+    pub(super) fn plain_len(&self) -> usize {
+        self.series_len + self.symbols.as_ref().map_or(0, |symbols| symbols.fields().len())
+    }
+
+    /// Whether nothing is sent with it yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.counted.sent.total() == 0
+    }
+
+    /// Forgets the strings that came since a mark: what they were for is not in the request.
+    pub(super) fn rewind(&mut self, mark: Option<Mark>) {
+        if let (Some(symbols), Some(mark)) = (&mut self.symbols, mark) {
+            symbols.rewind(mark);
+        }
+    }
+
+    /// Notes that elements were appended that decode to so many bytes.
+    pub(super) fn appended(&mut self, plain_len: usize) {
+        self.series_len += plain_len;
+    }
+
+    /// The body to send. Symbols come before the series that name them, for receivers that read but once.
     #[must_use]
-    pub fn finish(mut self) -> Bytes {
+    pub fn finish(mut self, scratch: &mut Scratch) -> Bytes {
         let mut prefix = Vec::with_capacity(PREFIX);
-        put_varint(&mut prefix, self.plain_len as u64);
+        put_varint(&mut prefix, self.plain_len() as u64);
+        if let Some(symbols) = &self.symbols {
+            let packed = scratch.pack(symbols.fields());
+            let mut body = Vec::with_capacity(prefix.len() + packed.len() + self.bytes.len());
+            [&prefix, packed, &self.bytes[PREFIX..]].into_iter().for_each(|part| body.extend_from_slice(part));
+            return Bytes::from(body);
+        }
         let start = PREFIX - prefix.len();
         self.bytes[start..PREFIX].copy_from_slice(&prefix);
         Bytes::from(self.bytes).slice(start..)
     }
 
-    /// Appends what is in `scratch.plain`, compressed, without the length that snappy puts before it.
+    /// Appends what is in `scratch.plain`, compressed.
     pub(super) fn add_plain(&mut self, scratch: &mut Scratch) {
-        let len = scratch.plain.len();
-        if len == 0 {
-            return;
-        }
-        scratch.packed.resize(scratch.packed.len().max(snap::raw::max_compress_len(len)), 0);
-        // It fails only for buffers that are too small or texts beyond 4 GiB; neither can be here.
-        let Ok(packed) = scratch.snappy.compress(&scratch.plain, &mut scratch.packed) else {
-            debug_assert!(false, "the buffer has the size that the compressor asks for");
-            return;
-        };
-        self.bytes.extend_from_slice(&scratch.packed[wire::varint_len(len as u64)..packed]);
-        self.plain_len += len;
+        let plain = std::mem::take(&mut scratch.plain);
+        self.bytes.extend_from_slice(scratch.pack(&plain));
+        self.series_len += plain.len();
+        scratch.plain = plain;
     }
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { labels: Vec::new(), plain: Vec::new(), packed: Vec::new(), snappy: snap::raw::Encoder::new() }
+        let [labels, exemplar, plain, packed] = [(); 4].map(|()| Vec::new());
+        Self { labels, exemplar, plain, packed, snappy: snap::raw::Encoder::new(), zstd: None }
     }
 }
 
 impl Scratch {
+    /// Compresses `plain`, without the length that snappy puts before it.
+    fn pack(&mut self, plain: &[u8]) -> &[u8] {
+        if plain.is_empty() {
+            return &[];
+        }
+        self.packed.resize(self.packed.len().max(snap::raw::max_compress_len(plain.len())), 0);
+        // It fails only for buffers that are too small or texts beyond 4 GiB; neither can be here.
+        let Ok(len) = self.snappy.compress(plain, &mut self.packed) else {
+            debug_assert!(false, "the buffer has the size that the compressor asks for");
+            return &[];
+        };
+        &self.packed[wire::varint_len(plain.len() as u64)..len]
+    }
+
+    /// The same request, compressed by zstd. Unpacking what templates packed costs a third of compressing it.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn to_zstd(&mut self, body: &[u8]) -> std::io::Result<Bytes> {
+        let len = snap::raw::decompress_len(body).map_err(std::io::Error::other)?;
+        self.plain.resize(len, 0);
+        snap::raw::Decoder::new().decompress(body, &mut self.plain).map_err(std::io::Error::other)?;
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        let packed = zstd.compress(&self.plain)?;
+        self.shrink();
+        Ok(Bytes::from(packed))
+    }
+
     /// Gives back what an unusually large piece took.
     pub(super) fn shrink(&mut self) {
         const KEEP: usize = 1 << 20;

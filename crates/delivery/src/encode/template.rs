@@ -6,27 +6,23 @@
 //! is made anew (`cache` says when).
 //!
 //! The timestamp of a scrape is the same in all its series, so only its first occurrence is filled in; later ones are copies of it, made
-//! by the receiver's decompression. Where series have timestamps of their own, each is a hole behind its value.
+//! by the receiver's decompression. Where series have timestamps of their own, each is a hole behind its value. The places of strings, by
+//! which 2.0 names series, are filled in in the same way: the first time that a string is named, and where the compressor found no copy.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use model::Chunk;
 
+use super::Message;
 use super::extras::Extras;
 use super::fill::{self, Constant, Place, SLACK};
 use super::outgoing::Outgoing;
-use super::snappy::{self, Block, Opened, Symbol};
+use super::snappy::{self, Block, NUMBER_BYTES, Opened};
+use super::symbols::Symbols;
+use super::text::{RowValue, Strings, Text, Unfit};
 use super::value::Hole;
-use super::wire::{self, STAMP};
-
-/// Longer texts get no template: compressing one takes eight times its size. 2 KiB for each of 512 series; labels of such length don't come
-/// by the thousand, and a template would hardly be smaller than they are.
-const MAX_TEXT: usize = 1 << 20;
-/// Bytes of a sample field with its key and length.
-const SAMPLE: usize = 2 + wire::SAMPLE_FIXED + STAMP;
-/// From the end of a series' field back to its value.
-const VALUE_TO_END: usize = size_of::<f64>() + 1 + STAMP;
+use super::wire;
 
 /// Where the timestamps of a template come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,17 +39,25 @@ pub(super) enum Stamps {
 pub(super) struct Known<'a> {
     pub before: &'a [f64],
     pub now: &'a [f64],
-    /// Rows with histograms are left out.
+    /// Rows with histograms are left out; start times are part of the text.
     pub extras: Extras<'a>,
 }
 
 impl Known<'_> {
-    /// Which bytes of the row's value are open, and the value's bits.
-    fn of(&self, row: usize) -> (Hole, u64) {
+    fn of(&self, row: usize) -> RowValue {
         let bits = self.now[row].to_bits();
         let before = self.before.get(row).map_or(!bits, |value| value.to_bits());
-        (Hole::covering(bits, bits ^ before), bits)
+        RowValue { hole: Hole::covering(bits, bits ^ before), bits, created: self.extras.created(row) }
     }
+}
+
+/// What templates of an endpoint have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Style<'a> {
+    pub outgoing: &'a Outgoing,
+    pub message: Message,
+    /// Rows of a fragment at most.
+    pub step: usize,
 }
 
 /// The template of a chunk.
@@ -61,11 +65,13 @@ pub(super) struct Template {
     fragments: Box<[Arc<Fragment>]>,
     /// Rows that have histograms instead of samples.
     histograms: Box<[u16]>,
+    /// Rows with start times, and the times, where the version has them.
+    created: Box<[(u16, i64)]>,
 }
 
 /// The template of consecutive rows of a chunk. Decodes on its own, whatever stands before it.
 pub(super) struct Fragment {
-    /// Snappy elements of the `WriteRequest.timeseries` fields.
+    /// Snappy elements of the `timeseries` fields.
     block: Box<[u8]>,
     /// Bytes that they decode to.
     plain_len: usize,
@@ -79,6 +85,28 @@ pub(super) struct Fragment {
     constants: Box<[Constant]>,
     /// Where bytes of a shared timestamp are: (position, index).
     stamps: Box<[(u32, u8)]>,
+    /// Where places of strings are: (bytes from the one before, which string).
+    numbers: Box<[(u16, u16)]>,
+    /// The strings.
+    strings: Arc<Strings>,
+}
+
+/// What is filled into a fragment.
+#[derive(Clone, Copy)]
+pub(super) struct Filling<'a> {
+    /// One per row, sent or not.
+    pub values: &'a [f64],
+    /// Within [`wire::STAMP_RANGE`].
+    pub timestamp: i64,
+    /// One per row, all within [`wire::STAMP_RANGE`], if rows have their own.
+    pub timestamps: Option<&'a [i64]>,
+}
+
+impl Filling<'_> {
+    /// The latest timestamp.
+    pub fn latest(&self) -> i64 {
+        self.timestamps.map_or(self.timestamp, |timestamps| timestamps.iter().copied().max().unwrap_or(i64::MIN))
+    }
 }
 
 /// A row that is sent, while a fragment is put together.
@@ -110,21 +138,27 @@ impl Row {
 }
 
 impl Template {
-    /// Makes the template of `chunk` with fragments of at most `step` rows; none if series are too long for it (64 KiB of labels, or 1 MiB together).
-    pub fn build(chunk: &Chunk, outgoing: &Outgoing, stamps: Stamps, step: usize, known: Known<'_>) -> Option<Self> {
-        let starts = (0..chunk.len()).step_by(step);
+    /// Makes the template of `chunk`; none if its series are too long (64 KiB of labels, or 1 MiB together) or have too many strings.
+    pub fn build(chunk: &Chunk, style: Style<'_>, stamps: Stamps, known: Known<'_>) -> Option<Self> {
+        let starts = (0..chunk.len()).step_by(style.step);
         let fragments = starts.map(|start| {
-            let rows = start..chunk.len().min(start + step);
-            Fragment::build(chunk, rows, outgoing, stamps, known).map(Arc::new)
+            let rows = start..chunk.len().min(start + style.step);
+            Fragment::build(chunk, rows, style, stamps, known).map(Arc::new)
         });
-        let histograms = known.extras.histograms().map(|(row, _)| row as u16).collect(); // below MAX_CHUNK_SERIES
-        Some(Self { fragments: fragments.collect::<Option<_>>()?, histograms })
+        // Rows are below MAX_CHUNK_SERIES.
+        let histograms = known.extras.histograms().map(|(row, _)| row as u16).collect();
+        let created = known.extras.all_created().filter(|_| style.message == Message::V2);
+        let created = created.map(|(row, at)| (row as u16, at)).collect();
+        Some(Self { fragments: fragments.collect::<Option<_>>()?, histograms, created })
     }
 
-    /// Whether it leaves out the rows that have histograms, and only these.
-    pub fn is_for(&self, extras: Extras<'_>) -> bool {
-        let rows = extras.histograms();
-        rows.len() == self.histograms.len() && rows.zip(&self.histograms).all(|((row, _), left_out)| row == usize::from(*left_out))
+    /// Whether it leaves out the rows that have histograms, and only these, and has the start times of the others.
+    pub fn is_for(&self, extras: Extras<'_>, message: Message) -> bool {
+        let (rows, created) = (extras.histograms(), extras.all_created());
+        let histograms =
+            rows.len() == self.histograms.len() && rows.zip(&self.histograms).all(|((row, _), left_out)| row == usize::from(*left_out));
+        let same = |((row, at), mine): ((usize, i64), &(u16, i64))| (row, at) == (usize::from(mine.0), mine.1);
+        histograms && (message == Message::V1 || created.len() == self.created.len() && created.zip(&self.created).all(same))
     }
 
     /// The fragment that begins at the `index`th step.
@@ -136,13 +170,13 @@ impl Template {
     pub fn with(&self, index: usize, fragment: Fragment) -> Self {
         let mut fragments = self.fragments.clone();
         fragments[index] = Arc::new(fragment);
-        Self { fragments, histograms: self.histograms.clone() }
+        Self { fragments, histograms: self.histograms.clone(), created: self.created.clone() }
     }
 
     /// The open bytes that a template would have instead of this one if it was made from these values.
     pub fn open_bytes_with(&self, known: Known<'_>, step: usize) -> usize {
         let rows = self.fragments.iter().enumerate().flat_map(|(nth, fragment)| fragment.row_numbers().map(move |row| nth * step + row));
-        rows.map(|row| known.of(row).0.len()).sum()
+        rows.map(|row| known.of(row).hole.len()).sum()
     }
 
     /// Bytes of values that are filled in with every send.
@@ -153,31 +187,28 @@ impl Template {
     /// Bytes of heap that the template holds.
     pub fn heap_bytes(&self) -> usize {
         let fragments: usize = self.fragments.iter().map(|fragment| size_of::<Fragment>() + fragment.heap_bytes()).sum();
-        fragments + size_of_val(&*self.histograms)
+        fragments + size_of_val(&*self.histograms) + size_of_val(&*self.created)
     }
 }
 
 impl Fragment {
-    fn build(chunk: &Chunk, rows: Range<usize>, outgoing: &Outgoing, stamps: Stamps, known: Known<'_>) -> Option<Self> {
-        let (mut text, mut sent, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    fn build(chunk: &Chunk, rows: Range<usize>, style: Style<'_>, stamps: Stamps, known: Known<'_>) -> Option<Self> {
+        let (mut text, mut sent) = (Text::new(chunk, style.outgoing, style.message, stamps), Vec::new());
         let (all, start) = (rows.len(), rows.start);
-        for row in rows {
-            if known.extras.histogram(row).is_some() {
-                continue;
+        for row in rows.filter(|row| known.extras.histogram(*row).is_none()) {
+            let value = known.of(row);
+            match text.push(chunk.series(row), value) {
+                Ok(Some(at)) => sent.push(Row { number: (row - start) as u16, at, hole: value.hole, bits: value.bits }), // below MAX_CHUNK_SERIES
+                Ok(None) => {}
+                Err(Unfit) => return None,
             }
-            let Some(labels) = outgoing.labels(chunk.series(row), &mut scratch) else { continue };
-            let (hole, bits) = known.of(row);
-            put_series(&mut text, labels, stamps, hole, bits);
-            if text.len() > MAX_TEXT {
-                return None;
-            }
-            sent.push(Row { number: (row - start) as u16, at: text.len() - VALUE_TO_END, hole, bits }); // below MAX_CHUNK_SERIES
         }
-        Self::assemble(&snappy::compress(&text), text.len(), &sent, all)
+        let (text, strings) = text.finish();
+        Self::assemble(&snappy::compress(&text), text.len(), &sent, all, Arc::new(strings.shrink()))
     }
 
     /// Puts together what belongs to a compressed text of `sent` rows out of `all`.
-    fn assemble(block: &Block, plain_len: usize, sent: &[Row], all: usize) -> Option<Self> {
+    fn assemble(block: &Block, plain_len: usize, sent: &[Row], all: usize, strings: Arc<Strings>) -> Option<Self> {
         let mut before = 0;
         let strides = sent.iter().map(|row| u16::try_from(row.at - std::mem::replace(&mut before, row.at)).ok());
         let (mut places, mut constants, mut end) = (Vec::new(), Vec::<Constant>::new(), 0);
@@ -204,7 +235,11 @@ impl Fragment {
                 places.push(Place::of_stamp(gap, row.number));
             }
         }
+        let mut last = 0;
+        let numbers = block.numbers.iter().map(|&(at, of)| Some((u16::try_from(at - std::mem::replace(&mut last, at)).ok()?, of)));
         Some(Self {
+            numbers: numbers.collect::<Option<_>>()?,
+            strings,
             strides: strides.collect::<Option<_>>()?,
             rows: (sent.len() < all).then(|| sent.iter().map(|row| row.number).collect()),
             places: places.into_boxed_slice(),
@@ -225,23 +260,47 @@ impl Fragment {
         self.plain_len
     }
 
-    /// Appends the elements with `values` (one per row, sent or not) and one timestamp within [`wire::STAMP_RANGE`], or one for each row.
-    /// False, with nothing appended, if values differ in what the template takes for constant.
-    pub fn put(&self, out: &mut Vec<u8>, values: &[f64], timestamp: i64, timestamps: Option<&[i64]>) -> bool {
-        if !fill::are_constant(&self.constants, values) {
+    /// How many strings it needs in a request's table, and their bytes there, at most.
+    pub fn strings(&self) -> (usize, usize) {
+        (self.strings.len(), self.strings.bytes)
+    }
+
+    /// Appends the elements with what `filling` has. False, with nothing appended, if values differ in what the template takes for constant.
+    pub fn put(&self, out: &mut Vec<u8>, filling: &Filling<'_>, strings: Option<(&Chunk, &mut Symbols)>) -> bool {
+        if !fill::are_constant(&self.constants, filling.values) {
             return false;
         }
         let start = out.len();
         out.extend_from_slice(&self.block);
         out.extend_from_slice(&[0; SLACK]);
         let block = &mut out[start..];
-        let stamp = wire::stamp(timestamp);
+        let stamp = wire::stamp(filling.timestamp);
         for &(at, index) in &self.stamps {
             block[at as usize] = stamp[usize::from(index)];
         }
-        let fits = fill::fill(block, &self.places, values, timestamps);
+        let fits = fill::fill(block, &self.places, filling.values, filling.timestamps);
+        if let (true, Some((chunk, symbols))) = (fits, strings) {
+            self.fill_numbers(block, chunk, symbols);
+        }
         out.truncate(if fits { start + self.block.len() } else { start });
         fits
+    }
+
+    /// Writes the places of strings, each in two bytes: a varint may be longer than it must.
+    fn fill_numbers(&self, block: &mut [u8], chunk: &Chunk, symbols: &mut Symbols) {
+        let places: Vec<[u8; NUMBER_BYTES]> = self
+            .strings
+            .texts(chunk)
+            .map(|text| {
+                let place = symbols.place(text);
+                [place as u8 | 0x80, (place >> 7) as u8]
+            })
+            .collect();
+        let mut at = 0;
+        for &(gap, of) in &self.numbers {
+            at += usize::from(gap);
+            block[at..at + NUMBER_BYTES].copy_from_slice(&places[usize::from(of)]);
+        }
     }
 
     /// The rows (counted from the fragment's first) whose values differ in what the template takes for constant.
@@ -266,7 +325,7 @@ impl Fragment {
                 row.bits = bits;
             }
         }
-        Self::assemble(&snappy::open(&self.to_block(), &opened), self.plain_len, &rows, values.len())
+        Self::assemble(&snappy::open(&self.to_block(), &opened), self.plain_len, &rows, values.len(), self.strings.clone())
     }
 
     /// The rows that are sent, counted from the fragment's first.
@@ -301,25 +360,21 @@ impl Fragment {
             elements: self.block.to_vec(),
             holes: holes.filter(|(_, len)| *len > 0).collect(),
             stamps: self.stamps.iter().map(|&(at, index)| (at as usize, index)).collect(),
-            numbers: Vec::new(),
+            numbers: self
+                .numbers
+                .iter()
+                .scan(0, |at, &(gap, of)| {
+                    *at += usize::from(gap);
+                    Some((*at, of))
+                })
+                .collect(),
         }
     }
 
     fn heap_bytes(&self) -> usize {
         let rows = self.rows.as_ref().map_or(0, |rows| size_of_val(&**rows));
         let values = size_of_val(&*self.places) + size_of_val(&*self.constants) + size_of_val(&*self.strides);
-        self.block.len() + values + size_of_val(&*self.stamps) + rows
+        let strings = size_of_val(&*self.numbers) + self.strings.heap_bytes();
+        self.block.len() + values + size_of_val(&*self.stamps) + rows + strings
     }
-}
-
-/// Appends a `WriteRequest.timeseries` field with holes for what changes of its value, and for its timestamp.
-fn put_series(text: &mut Vec<Symbol>, labels: &[u8], stamps: Stamps, hole: Hole, bits: u64) {
-    let mut head = vec![wire::SERIES];
-    wire::put_varint(&mut head, (labels.len() + SAMPLE) as u64);
-    let sample = [wire::SAMPLE, (wire::SAMPLE_FIXED + STAMP) as u8, wire::VALUE];
-    text.extend(head.iter().chain(labels).chain(&sample).map(|&byte| Symbol::byte(byte)));
-    let bytes = bits.to_le_bytes().into_iter().enumerate();
-    text.extend(bytes.map(|(index, byte)| if hole.is_open(index) { Symbol::HOLE } else { Symbol::byte(byte) }));
-    text.push(Symbol::byte(wire::TIMESTAMP));
-    text.extend((0..STAMP as u8).map(|index| if stamps == Stamps::Own { Symbol::HOLE } else { Symbol::stamp(index) }));
 }

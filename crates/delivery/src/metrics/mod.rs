@@ -36,7 +36,7 @@ const TIMES: [(&str, &str); 2] = [
 ];
 
 /// Gauges with whole numbers; the order is that of the fields of [`EndpointMetrics`].
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     ("prometheus_remote_storage_shard_capacity", "Samples that the queue holds per shard at least."),
     ("prometheus_remote_storage_shards", "Shards that send in parallel."),
     ("prometheus_remote_storage_shards_max", "Most shards."),
@@ -47,14 +47,16 @@ const GAUGES: [(&str, &str); 11] = [
     ("collector_remote_write_disk_bytes", "Bytes that the queue takes on disk."),
     ("collector_remote_write_disk_samples", "Samples that are on disk and not in memory."),
     ("collector_remote_write_template_bytes", "Bytes of templates, the pre-compressed series that values are filled into."),
+    ("collector_remote_write_message_version", "Version of the message that is sent: 1 or 2."),
     ("collector_remote_write_held_samples", "Samples held back until a series' earlier samples are acknowledged elsewhere."),
 ];
 
 /// Counters; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("prometheus_remote_storage_bytes_total", "Bytes sent after compression, without those of metadata."),
     ("prometheus_remote_storage_enqueue_retries_total", "Batches that were not taken because the queue was full."),
     ("collector_remote_write_refused_samples_total", "Samples that were not taken because the queue was full."),
+    ("collector_remote_write_fallbacks_total", "Requests whose message or compression the receiver did not understand."),
     ("collector_remote_write_templates_built_total", "Templates made."),
     ("collector_remote_write_templates_widened_total", "Templates that got places for values which had been constant."),
     ("collector_remote_write_spilled_samples_total", "Samples written to disk."),
@@ -89,10 +91,12 @@ pub(crate) struct EndpointMetrics {
     pub disk_bytes: IntGauge,
     pub disk_samples: IntGauge,
     pub template_bytes: IntGauge,
+    pub message_version: IntGauge,
     pub held: IntGauge,
     pub bytes: IntCounter,
     pub enqueue_retries: IntCounter,
     pub refused: IntCounter,
+    pub fallbacks: IntCounter,
     pub templates_built: IntCounter,
     pub templates_widened: IntCounter,
     pub spilled: IntCounter,
@@ -141,8 +145,8 @@ impl Metrics {
         let with = [name, url];
         let [shard_capacity, shards, shards_max, shards_min, shards_desired, max_samples_per_send, gauges @ ..] =
             self.gauges.each_ref().map(|family| family.with_label_values(&with));
-        let [queue_bytes, disk_bytes, disk_samples, template_bytes, held] = gauges;
-        let [bytes, enqueue_retries, refused, templates_built, templates_widened, counters @ ..] =
+        let [queue_bytes, disk_bytes, disk_samples, template_bytes, message_version, held] = gauges;
+        let [bytes, enqueue_retries, refused, fallbacks, templates_built, templates_widened, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
         let [spilled, replayed, corrupt_records, disk_errors] = counters;
         let [highest_sent, highest_in] = self.times.each_ref().map(|family| family.with_label_values(&with));
@@ -169,10 +173,12 @@ impl Metrics {
             disk_bytes,
             disk_samples,
             template_bytes,
+            message_version,
             held,
             bytes,
             enqueue_retries,
             refused,
+            fallbacks,
             templates_built,
             templates_widened,
             spilled,

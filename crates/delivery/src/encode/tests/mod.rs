@@ -2,25 +2,46 @@
 
 use model::{LabelsBuilder, Layout, LayoutBuilder, stale};
 use proptest::prelude::*;
-use prost::Message;
+use prost::Message as _;
 use proto::prometheus::WriteRequest;
 
 use super::*;
 
 mod details;
+mod v2;
 
 /// A sample as it is compared: labels, timestamp, bits of the value.
 type Seen = (Vec<(String, String)>, i64, u64);
 
 fn decode(body: &[u8]) -> Vec<Seen> {
-    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
-    let request = WriteRequest::decode(&plain[..]).expect("a write request");
+    samples_of(read(Message::V1, body))
+}
+
+fn samples_of(request: WriteRequest) -> Vec<Seen> {
     let series = request.timeseries.into_iter().map(|series| {
         assert_eq!(series.samples.len(), 1);
         let labels = series.labels.into_iter().map(|label| (label.name, label.value)).collect();
         (labels, series.samples[0].timestamp, series.samples[0].value.to_bits())
     });
     series.collect()
+}
+
+/// The request in a body; one of version 2 as the request of version 1 that says the same.
+fn read(message: Message, body: &[u8]) -> WriteRequest {
+    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
+    match message {
+        Message::V1 => WriteRequest::decode(&plain[..]).expect("a write request"),
+        Message::V2 => v2::read(&plain),
+    }
+}
+
+/// An encoder of version 1 that changes no labels.
+fn plain(max_samples: usize) -> Encoder {
+    Encoder::new(Labels::empty(), None, Content::default(), Message::V1, max_samples)
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    prop_oneof![Just(Message::V1), Just(Message::V2)]
 }
 
 /// What should arrive of a batch.
@@ -42,18 +63,22 @@ fn expected(batch: &Batch, external: &Labels, relabel: Option<&Relabel>, oldest:
 
 /// Encodes `batches` one after another into as many requests as it takes.
 fn encode(encoder: &Encoder, batches: &[Batch], oldest: i64) -> Vec<Request> {
-    let (mut requests, mut scratch) = (vec![Request::new(0)], Scratch::default());
+    let (mut requests, mut scratch) = (vec![encoder.request(0)], Scratch::default());
     for batch in batches {
         let mut row = 0;
         while row < batch.len() {
             let request = requests.last_mut().unwrap();
             row = encoder.add(request, batch, row, oldest, &mut scratch);
             if row < batch.len() {
-                requests.push(Request::new(0));
+                requests.push(encoder.request(0));
             }
         }
     }
     requests
+}
+
+fn finish(requests: Vec<Request>) -> Vec<bytes::Bytes> {
+    requests.into_iter().map(|request| request.finish(&mut Scratch::default())).collect()
 }
 
 fn layout(series: &[Vec<(String, String)>]) -> Arc<Layout> {
@@ -85,7 +110,7 @@ const NOW: i64 = 1_763_637_480_123;
 #[test]
 fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
     let layout = node_like(1000);
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     for scrape in 0..4 {
         let mut values = values(&layout, 1.5 + scrape as f64);
         values[7] = stale::STALE_NAN;
@@ -94,7 +119,10 @@ fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
         let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
         assert_eq!(requests.len(), 1);
         assert_eq!((requests[0].counted.sent.samples, requests[0].counted.latest), (1000, batch.timestamp));
-        assert_eq!(decode(&requests.into_iter().next().unwrap().finish()), expected(&batch, &Labels::empty(), None, i64::MIN));
+        assert_eq!(
+            decode(&requests.into_iter().next().unwrap().finish(&mut Scratch::default())),
+            expected(&batch, &Labels::empty(), None, i64::MIN)
+        );
         assert_eq!(encoder.template_usage().built, if scrape == 0 { 0 } else { 2 }, "made for both chunks at the second sight");
     }
 }
@@ -102,12 +130,12 @@ fn a_scrape_that_comes_again_goes_out_the_same_by_template_as_without() {
 #[test]
 fn a_template_serves_every_timestamp_and_others_are_encoded_without() {
     let layout = node_like(20);
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     let timestamps = [NOW, NOW + 1, 1 << 35, (1 << 42) - 1, 0, -1, i64::MIN, i64::MAX, (1 << 35) - 1, 1 << 42, 5, NOW + 2];
     for timestamp in timestamps {
         let batch = Batch::new(1, layout.clone(), timestamp, values(&layout, 0.1));
         let request = encode(&encoder, std::slice::from_ref(&batch), i64::MIN).pop().unwrap();
-        assert_eq!(decode(&request.finish()), expected(&batch, &Labels::empty(), None, i64::MIN), "{timestamp}");
+        assert_eq!(decode(&request.finish(&mut Scratch::default())), expected(&batch, &Labels::empty(), None, i64::MIN), "{timestamp}");
     }
 }
 
@@ -115,13 +143,13 @@ fn a_template_serves_every_timestamp_and_others_are_encoded_without() {
 fn requests_are_cut_between_fragments_and_nothing_is_lost_or_sent_twice() {
     let layout = node_like(1300);
     for max_samples in [1, 7, 100, 511, 512, 513, 1024, 2000] {
-        let encoder = Encoder::new(Labels::empty(), None, Content::default(), max_samples);
+        let encoder = plain(max_samples);
         for _ in 0..3 {
             let batches =
                 [Batch::new(1, layout.clone(), NOW, values(&layout, 3.0)), Batch::new(1, layout.clone(), NOW + 1, values(&layout, 4.0))];
             let requests = encode(&encoder, &batches, i64::MIN);
             assert!(requests.iter().all(|request| request.counted.sent.samples <= max_samples));
-            let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
+            let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish(&mut Scratch::default()))).collect();
             let all: Vec<Seen> = batches.iter().flat_map(|batch| expected(batch, &Labels::empty(), None, i64::MIN)).collect();
             assert_eq!(arrived, all, "at most {max_samples}");
         }
@@ -132,7 +160,7 @@ fn requests_are_cut_between_fragments_and_nothing_is_lost_or_sent_twice() {
 fn dropped_series_and_old_samples_are_counted_apart() {
     let layout = node_like(600);
     let keep_some: Relabel = Arc::new(|labels| labels.get("mode") == Some("m1"));
-    let encoder = Encoder::new(Labels::empty(), Some(keep_some), Content::default(), 2000);
+    let encoder = Encoder::new(Labels::empty(), Some(keep_some), Content::default(), Message::V1, 2000);
     for _ in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, &[batch], NOW).pop().unwrap();
@@ -140,7 +168,7 @@ fn dropped_series_and_old_samples_are_counted_apart() {
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, &[batch], NOW + 1).pop().unwrap();
         assert_eq!((request.counted.sent.samples, request.counted.dropped.samples, request.counted.too_old.samples), (0, 525, 75));
-        assert!(decode(&request.finish()).is_empty());
+        assert!(decode(&request.finish(&mut Scratch::default())).is_empty());
     }
 }
 
@@ -149,7 +177,7 @@ fn send(encoder: &Encoder, layout: &Arc<Layout>, columns: impl IntoIterator<Item
     let send = |(scrape, values): (i64, Vec<f64>)| {
         let batch = Batch::new(1, layout.clone(), NOW + scrape * 15_000, values);
         let request = encode(encoder, std::slice::from_ref(&batch), i64::MIN).pop().unwrap();
-        assert_eq!(decode(&request.finish()), expected(&batch, &Labels::empty(), None, i64::MIN), "scrape {scrape}");
+        assert_eq!(decode(&request.finish(&mut Scratch::default())), expected(&batch, &Labels::empty(), None, i64::MIN), "scrape {scrape}");
         encoder.template_usage()
     };
     (0_i64..).zip(columns).map(send).collect()
@@ -161,14 +189,13 @@ fn half_constant(layout: &Layout, scrape: usize) -> Vec<f64> {
 }
 
 fn bytes_of(encoder: &Encoder, layout: &Arc<Layout>, values: Vec<f64>) -> usize {
-    encode(encoder, &[Batch::new(1, layout.clone(), NOW, values)], i64::MIN).pop().unwrap().finish().len()
+    encode(encoder, &[Batch::new(1, layout.clone(), NOW, values)], i64::MIN).pop().unwrap().finish(&mut Scratch::default()).len()
 }
 
 #[test]
 fn values_that_stay_the_same_take_no_room() {
     let layout = node_like(500);
-    let (constant, changing) =
-        (Encoder::new(Labels::empty(), None, Content::default(), 2000), Encoder::new(Labels::empty(), None, Content::default(), 2000));
+    let (constant, changing) = (plain(2000), plain(2000));
     for scrape in 0..3 {
         bytes_of(&constant, &layout, half_constant(&layout, scrape));
         bytes_of(&changing, &layout, values(&layout, 1.1 + scrape as f64));
@@ -179,7 +206,7 @@ fn values_that_stay_the_same_take_no_room() {
 
 #[test]
 fn a_value_that_was_constant_may_change_and_change_back() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
+    let (layout, encoder) = (node_like(300), plain(2000));
     let change = |row: usize, to: f64| {
         move |mut values: Vec<f64>| {
             values[row] = to;
@@ -204,7 +231,7 @@ fn a_value_that_was_constant_may_change_and_change_back() {
 
 #[test]
 fn a_target_that_restarts_gets_a_new_template_and_one_that_is_away_keeps_it() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
+    let (layout, encoder) = (node_like(300), plain(2000));
     let columns = (0..80).map(|scrape| match scrape {
         20 => vec![stale::STALE_NAN; layout.len()],
         25.. => half_constant(&layout, scrape - 25).iter().map(|value| value + 1000.0).collect(),
@@ -219,11 +246,11 @@ fn a_target_that_restarts_gets_a_new_template_and_one_that_is_away_keeps_it() {
 
 #[test]
 fn what_stopped_changing_becomes_constant_again_after_many_sends() {
-    let (layout, encoder) = (node_like(300), Encoder::new(Labels::empty(), None, Content::default(), 2000));
+    let (layout, encoder) = (node_like(300), plain(2000));
     let usage = send(&encoder, &layout, (0..80).map(|scrape| half_constant(&layout, scrape.min(20))));
     assert_eq!((usage[30].built, usage[79].built), (1, 2));
     let now = bytes_of(&encoder, &layout, half_constant(&layout, 20));
-    let other = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let other = plain(2000);
     send(&other, &layout, (0..5).map(|scrape| half_constant(&layout, scrape)));
     let before = bytes_of(&other, &layout, half_constant(&layout, 20));
     assert!(now + 4 * 150 <= before, "{now} and {before} bytes");
@@ -235,13 +262,13 @@ fn a_chunk_that_is_too_large_for_a_request_is_spread_over_several() {
     let series: Vec<Vec<(String, String)>> =
         (0..20).map(|i| vec![("__name__".to_owned(), format!("m{i}")), ("long".to_owned(), long(i))]).collect();
     let layout = layout(&series);
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     for scrape in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW + scrape, values(&layout, 1.0));
         let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
         assert_eq!(requests.len(), 2);
-        assert!(requests.iter().all(|request| request.plain_len < MAX_PLAIN + (2 << 20)));
-        let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
+        assert!(requests.iter().all(|request| request.plain_len() < MAX_PLAIN + (2 << 20)));
+        let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish(&mut Scratch::default()))).collect();
         assert_eq!(arrived, expected(&batch, &Labels::empty(), None, i64::MIN));
     }
 }
@@ -257,18 +284,18 @@ fn series_too_long_for_a_template_still_go_out() {
     let random: String =
         (0..90_000_u64).map(|i| char::from(33 + (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8 % 90)).collect();
     let layout = layout(&[series, vec![vec![("__name__".to_owned(), random)]]].concat());
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     for _ in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW, values(&layout, 1.0));
         let request = encode(&encoder, std::slice::from_ref(&batch), i64::MIN).pop().unwrap();
-        assert_eq!(decode(&request.finish()), expected(&batch, &Labels::empty(), None, i64::MIN));
+        assert_eq!(decode(&request.finish(&mut Scratch::default())), expected(&batch, &Labels::empty(), None, i64::MIN));
     }
 }
 
 #[test]
 fn a_node_exporter_sized_template_costs_little_memory() {
     let layout = node_like(1000);
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     for _ in 0..2 {
         encode(&encoder, &[Batch::new(1, layout.clone(), NOW, values(&layout, 1.0))], i64::MIN);
     }
@@ -278,7 +305,7 @@ fn a_node_exporter_sized_template_costs_little_memory() {
 
 #[test]
 fn templates_go_when_their_layout_goes() {
-    let encoder = Encoder::new(Labels::empty(), None, Content::default(), 2000);
+    let encoder = plain(2000);
     {
         let layout = node_like(600);
         for _ in 0..2 {
@@ -338,14 +365,15 @@ proptest! {
         first in prop::collection::vec(prop_oneof![Just(0.0), Just(1.0), any::<f64>()], 40),
         scrapes in prop::collection::vec((prop::bool::weighted(0.2), prop::collection::vec(any::<u8>(), 40)), 1..60),
         max_samples in 1_usize..60,
+        message in any_message(),
     ) {
-        let (layout, encoder) = (node_like(rows), Encoder::new(Labels::empty(), None, Content::default(), max_samples));
+        let (layout, encoder) = (node_like(rows), Encoder::new(Labels::empty(), None, Content::default(), message, max_samples));
         let mut values = first[..rows].to_vec();
         for (scrape, (own, habits)) in scrapes.into_iter().enumerate() {
             let mut batch = Batch::new(1, layout.clone(), NOW + scrape as i64 * 15_000, values.clone());
             batch.timestamps = own.then(|| (0..rows as i64).map(|row| NOW - row).collect());
             let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
-            let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
+            let arrived: Vec<Seen> = finish(requests).iter().flat_map(|body| samples_of(read(message, body))).collect();
             prop_assert_eq!(arrived, expected(&batch, &Labels::empty(), None, i64::MIN));
             values.iter_mut().zip(habits).for_each(|(value, habit)| *value = next_value(*value, habit));
         }
@@ -359,18 +387,19 @@ proptest! {
         scrapes in prop::collection::vec((any_timestamp(), any::<f64>(), prop::option::weighted(0.4, prop::collection::vec(any_timestamp(), 40))), 1..5),
         max_samples in 1_usize..60,
         oldest in prop_oneof![Just(i64::MIN), Just(NOW - 50_000)],
+        message in any_message(),
     ) {
         let layout = layout(&series);
         let external: Labels = external.into_iter().collect();
         let relabel: Option<Relabel> = relabelled.then(|| Arc::new(edit) as Relabel);
-        let encoder = Encoder::new(external.clone(), relabel.clone(), Content::default(), max_samples);
+        let encoder = Encoder::new(external.clone(), relabel.clone(), Content::default(), message, max_samples);
         for (timestamp, seed, timestamps) in scrapes {
             let mut batch = Batch::new(1, layout.clone(), timestamp, values(&layout, seed));
             batch.timestamps = timestamps.map(|all| all[..layout.len()].into());
             let requests = encode(&encoder, std::slice::from_ref(&batch), oldest);
             let wanted = expected(&batch, &external, relabel.as_ref(), oldest);
             prop_assert_eq!(requests.iter().map(|request| request.counted.sent.samples).sum::<usize>(), wanted.len());
-            let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish())).collect();
+            let arrived: Vec<Seen> = finish(requests).iter().flat_map(|body| samples_of(read(message, body))).collect();
             prop_assert_eq!(arrived, wanted);
         }
     }

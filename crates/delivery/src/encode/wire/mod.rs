@@ -1,9 +1,11 @@
-//! The few protobuf pieces that a remote write 1.0 request is made of, written by hand: building message structs for every sample costs
-//! forty times as much as writing the bytes (measured: 2 000 series in 21 µs against 1 683 µs). Field numbers: `proto/prometheus/remote_write.proto`.
+//! The few protobuf pieces that remote write requests are made of, written by hand: building message structs for every sample costs
+//! forty times as much as writing the bytes (measured: 2 000 series in 21 µs against 1 683 µs). Field numbers: `proto/prometheus`.
 
 mod details;
+pub(super) mod v2;
 
 pub(super) use details::{put_exemplar_field, put_histogram_field};
+pub(super) use v2::put_symbol;
 
 /// Key of `WriteRequest.timeseries` (field 1, length-delimited).
 pub(super) const SERIES: u8 = 0x0a;
@@ -52,14 +54,17 @@ pub(super) fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// Appends a `TimeSeries.labels` field of 1.0.
+pub(super) fn put_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.push(LABEL);
+    put_varint(out, (field_len(name) + field_len(value)) as u64);
+    put_text(out, NAME, name);
+    put_text(out, TEXT, value);
+}
+
 /// Appends the `TimeSeries.labels` fields of `pairs`, which must be in name order without empty names or values.
 pub(super) fn put_labels<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
-    for (name, value) in pairs {
-        out.push(LABEL);
-        put_varint(out, (field_len(name) + field_len(value)) as u64);
-        put_text(out, NAME, name);
-        put_text(out, TEXT, value);
-    }
+    pairs.for_each(|(name, value)| put_label(out, name, value));
 }
 
 /// Appends a whole `WriteRequest.timeseries` field: a series of encoded `labels` with one sample.
