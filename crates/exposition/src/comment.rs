@@ -210,9 +210,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_a_comment() {
-        for line in
-            ["#\n", "# \n", "#HELP a b\n", "# HELP\n", "# HELPa b\n", "# TYPE\n", "# EOF\n", "# help a b\n", "# a\0b\n", "# H\0ELPx a\n", "# \u{fc}\n"]
-        {
+        for line in [
+            "#\n",
+            "# \n",
+            "#HELP a b\n",
+            "# HELP\n",
+            "# HELPa b\n",
+            "# TYPE\n",
+            "# EOF\n",
+            "# help a b\n",
+            "# a\0b\n",
+            "# H\0ELPx a\n",
+            "# \u{fc}\n",
+        ] {
             assert_eq!(read_line(line.as_bytes()), Ok(Comment::Plain(line.len() - 1)), "{line:?}");
         }
         assert_eq!(read_line(b"#\xff\n"), Ok(Comment::Plain(2)));

@@ -104,11 +104,11 @@ pub const BODIES: &[Case] = &[
         ],
     ),
     // Raw newlines are taken in quoted names, also of families and labels.
+    ("# TYPE \"a\nb\" counter\n{\"a\nb\",\"c\nd\"=\"e\"} 1\n# EOF\n", &["type a\nb Counter", "name=\"a\\nb\" c\nd=\"e\" = 1"]),
     (
-        "# TYPE \"a\nb\" counter\n{\"a\nb\",\"c\nd\"=\"e\"} 1\n# EOF\n",
-        &["type a\nb Counter", "name=\"a\\nb\" c\nd=\"e\" = 1"],
+        "a{l=\"\\\\\\\"\\n\\t\",} 1\na{l=\"\"} 2\na{} 3\n# EOF\n",
+        &["name=\"a\" l=\"\\\\\\\"\\n\\\\t\" = 1", r#"name="a" l="" = 2"#, r#"name="a" = 3"#],
     ),
-    ("a{l=\"\\\\\\\"\\n\\t\",} 1\na{l=\"\"} 2\na{} 3\n# EOF\n", &["name=\"a\" l=\"\\\\\\\"\\n\\\\t\" = 1", r#"name="a" l="" = 2"#, r#"name="a" = 3"#]),
     // An empty value takes the label away, however often it is there.
     ("a{l=\"1\",l=\"\"} 1\n# EOF\n", &[r#"name="a" l="" = 1"#]),
     // Prometheus skips NULs in keywords and label values, and behind values and HELP lines.
@@ -128,7 +128,11 @@ pub const CREATED: &[Case] = &[
     // Behind all parts of a metric, wherever `le` stands and however it is written.
     (
         "# TYPE h histogram\nh_bucket{le=\"1\",l=\"1\"} 5\nh_bucket{l=\"1\",\"le\"=\"+Inf\"} 5\nh_count{l=\"1\",} 5\nh_created{l=\"1\"} 7\n# EOF\n",
-        &[r#"name="h_bucket" l="1" le="1.0" since 7000"#, r#"name="h_bucket" l="1" le="+Inf" since 7000"#, r#"name="h_count" l="1" since 7000"#],
+        &[
+            r#"name="h_bucket" l="1" le="1.0" since 7000"#,
+            r#"name="h_bucket" l="1" le="+Inf" since 7000"#,
+            r#"name="h_count" l="1" since 7000"#,
+        ],
     ),
     (
         "# TYPE s summary\ns{quantile=\"0.5\"} 5\ns_sum 5\ns_created 7\n# EOF\n",
@@ -161,18 +165,16 @@ pub const CREATED: &[Case] = &[
         "# TYPE \"a.b\" counter\n{\"a.b_total\"} 1\n{\"a.b_created\"} 7\n{\"a.b_total\",l=\"1\"} 1\n{l=\"1\",\"a.b_created\"} 8\n# EOF\n",
         &[r#"name="a.b_total" since 7000"#, r#"name="a.b_total" l="1" since 8000"#],
     ),
+    (
+        "# TYPE \"a\" counter\n{\"a_total\",l=\"1\"} 1\na_created{l=\"1\"} 7\na_total{l=\"2\"} 1\n{\"a_created\",\"l\"=\"2\",} 8\n# EOF\n",
+        &[r#"name="a_total" l="1" since 7000"#, r#"name="a_total" l="2" since 8000"#],
+    ),
     // Other types have no start times: the line is a sample like others.
     (
         "# TYPE a gauge\na 1\na_created 7\n# TYPE b unknown\nb_created 8\n# TYPE c counter\nc_created_at 9\n# EOF\n",
         &[r#"name="a_created" = 7"#, r#"name="b_created" = 8"#, r#"name="c_created_at" = 9"#],
     ),
     // A sample of another type in between ends what a `_created` line speaks for.
-    (
-        "# TYPE a counter\na 1\na_created 7\n# TYPE a gauge\na 1\n# TYPE a counter\na 1\n# EOF\n",
-        &[r#"name="a" since 7000"#],
-    ),
-    (
-        "# TYPE a counter\na 1\na_created 7\n# TYPE a counter\na 1\n# EOF\n",
-        &[r#"name="a" since 7000"#, r#"name="a" since 7000"#],
-    ),
+    ("# TYPE a counter\na 1\na_created 7\n# TYPE a gauge\na 1\n# TYPE a counter\na 1\n# EOF\n", &[r#"name="a" since 7000"#]),
+    ("# TYPE a counter\na 1\na_created 7\n# TYPE a counter\na 1\n# EOF\n", &[r#"name="a" since 7000"#, r#"name="a" since 7000"#]),
 ];

@@ -86,7 +86,8 @@ fn known_lines_with_new_ends_are_judged_anew() {
 
 #[test]
 fn comments_that_are_skipped_still_say_whose_start_times_follow() {
-    let body = "# TYPE counter_a counter\ncounter_a_total 1\ncounter_a_created 2\n# HELP b x\n# TYPE b counter\nb_total 1\nb_created 2\n# EOF\n";
+    let body =
+        "# TYPE counter_a counter\ncounter_a_total 1\ncounter_a_created 2\n# HELP b x\n# TYPE b counter\nb_total 1\nb_created 2\n# EOF\n";
     let (mut parser, mut record) = (Parser::default(), Record { memory: true, ..Record::default() });
     let first = feed(&mut parser, &mut record, SKIPPED, [body.as_bytes()]);
     assert_eq!(first.0.iter().filter(|event| event.contains("since")).count(), 2);
@@ -96,7 +97,9 @@ fn comments_that_are_skipped_still_say_whose_start_times_follow() {
 
 #[test]
 fn a_nul_behind_a_known_help_line_changes_no_verdict() {
-    for (first, then, good) in [("# HELP a b\na 1\n", "# HELP a b\n\0a 1\n", true), ("# TYPE a gauge\na 1\n", "# TYPE a gauge\n\0a 1\n", false)] {
+    for (first, then, good) in
+        [("# HELP a b\na 1\n", "# HELP a b\n\0a 1\n", true), ("# TYPE a gauge\na 1\n", "# TYPE a gauge\n\0a 1\n", false)]
+    {
         let (mut parser, mut record) = (Parser::default(), Record { memory: true, ..Record::default() });
         let _ = feed(&mut parser, &mut record, KEPT, [format!("{first}# EOF\n").as_bytes()]);
         for size in [1, 12, 100] {
