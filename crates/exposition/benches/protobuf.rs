@@ -40,7 +40,6 @@ impl Positional {
 
 impl Visitor for Positional {
     type Error = Infallible;
-    const WANTS_METADATA: bool = false;
 
     #[inline]
     fn expected_len(&self) -> usize {
@@ -54,6 +53,10 @@ impl Visitor for Positional {
 
     fn find(&mut self, text: &[u8]) -> Option<u32> {
         (Some(&xxh3_64(text)) == self.texts.get(self.next)).then_some(self.next as u32)
+    }
+
+    fn wants_metadata(&self) -> bool {
+        false
     }
 
     fn learn(&mut self, series: Series<'_>) -> Result<u32, Infallible> {
