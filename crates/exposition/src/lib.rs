@@ -33,6 +33,6 @@ pub use format::Format;
 pub use nhcb::{ClassicHistograms, ConvertError, Converting};
 pub use number::{NumberError, parse_value};
 pub use parser::{DEFAULT_MAX_LINE, Parser};
-pub use protobuf::{DEFAULT_MAX_MESSAGE, HistogramForms, ProtobufError, ProtobufParser, ProtobufReason};
+pub use protobuf::{DEFAULT_MAX_MESSAGE, HistogramForms, Malformed, ProtobufError, ProtobufParser, ProtobufReason};
 pub use series::{Series, parse_series};
 pub use visitor::{Comments, Entry, Visitor, unescape_help};

@@ -3,8 +3,8 @@
 //! those of Prometheus' own parser (`model/textparse`: `ProtobufParser`). Reading is by hand, over the bytes: an unchanged body costs no
 //! allocation, but for native histograms and exemplars, which are handed on.
 //!
-//! The labels of a metric are decoded only for series that the visitor doesn't know. It recognises series by 25 bytes: a hash of the
-//! family's name, a hash of the labels as they lie in the message, and which of the metric's series it is.
+//! The labels of a metric are decoded only for series that the visitor doesn't know. It recognises series by 16 bytes: a hash of the
+//! family's name and of the labels as they lie in the message, and which of the metric's series it is.
 //!
 //! Where Prometheus has lapses, this parser has none: an untyped metric without a value is 0, not what the one before was; each native
 //! histogram of a family has its exemplars, not only the first; whether a histogram is native is told of each one, not of a family;
@@ -16,7 +16,7 @@ mod metric;
 mod tell;
 mod wire;
 
-pub use error::{ProtobufError, ProtobufReason};
+pub use error::{Malformed, ProtobufError, ProtobufReason};
 
 use metric::{Family, text};
 use tell::{FamilySeries, Halt, Scratch};
@@ -136,7 +136,7 @@ impl ProtobufParser {
     /// # Errors
     /// [`Error`] if the last message is not complete.
     pub fn finish<V: Visitor>(&mut self, _visitor: &mut V) -> Result<(), Error<V::Error>> {
-        if self.carry.is_empty() { Ok(()) } else { Err(self.error(b"", ProtobufReason::Truncated)) }
+        if self.carry.is_empty() { Ok(()) } else { Err(self.error(b"", Malformed::Truncated.into())) }
     }
 
     /// Where the message at the beginning of `bytes` begins and ends; `None` if even its length isn't complete.
@@ -156,7 +156,7 @@ impl ProtobufParser {
 
     fn message<V: Visitor>(&mut self, message: &[u8], visitor: &mut V) -> Result<(), Error<V::Error>> {
         let mut family = Family::default();
-        let told = family.read(message).map_err(Halt::Bad).and_then(|()| self.family(&family, message, visitor));
+        let told = family.read(message).map_err(Halt::from).and_then(|()| self.family(&family, visitor));
         told.map_err(|halt| match halt {
             Halt::Bad(reason) => self.error(family.name, reason),
             Halt::Refused(error) => Error::Refused(error),
@@ -165,23 +165,21 @@ impl ProtobufParser {
         Ok(())
     }
 
-    fn family<V: Visitor>(&mut self, family: &Family<'_>, message: &[u8], visitor: &mut V) -> Result<(), Halt<V::Error>> {
+    fn family<V: Visitor>(&mut self, family: &Family<'_>, visitor: &mut V) -> Result<(), Halt<V::Error>> {
         // As in Prometheus, nothing about a family without metrics is looked at.
-        if !family.has_metrics {
-            return Ok(());
+        let Some(metrics) = family.metrics else { return Ok(()) };
+        if family.name.is_empty() || !is_text(family.name) {
+            return Err(ProtobufReason::MetricName.into());
         }
-        let name = text(family.name).filter(|name| !name.is_empty()).ok_or(ProtobufReason::MetricName)?;
-        let help = text(family.help).ok_or(ProtobufReason::HelpUtf8)?;
+        if !is_text(family.help) {
+            return Err(ProtobufReason::HelpUtf8.into());
+        }
         let kind = metric_type(family.kind).ok_or(ProtobufReason::MetricType(family.kind))?;
         if visitor.wants_metadata() {
-            visitor.metadata(Entry::Help { family: name, text: &escape_help(help) });
-            if let Some(unit) = text(family.unit).filter(|unit| !unit.is_empty()) {
-                visitor.metadata(Entry::Unit { family: name, unit });
-            }
-            visitor.metadata(Entry::Type { family: name, kind });
+            tell_metadata(family, kind, visitor);
         }
-        let series = FamilySeries { name, hash: xxh3_64(family.name), kind, forms: self.forms };
-        let mut metrics = Cursor::new(message);
+        let series = FamilySeries { name: family.name, hash: xxh3_64(family.name), kind, forms: self.forms };
+        let mut metrics = Cursor::new(metrics);
         while let Some(metric) = find(&mut metrics, Family::METRIC)? {
             series.tell(metric, &mut self.scratch, visitor)?;
         }
@@ -191,6 +189,21 @@ impl ProtobufParser {
     fn error<E>(&self, family: &[u8], reason: ProtobufReason) -> Error<E> {
         ProtobufError::new(self.messages + 1, family, reason).into()
     }
+}
+
+/// ASCII is told faster than UTF-8.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || text(bytes).is_some()
+}
+
+/// Tells what a family says about itself, in Prometheus' order. A unit that is not UTF-8 is passed over: Prometheus doesn't look at it.
+fn tell_metadata<V: Visitor>(family: &Family<'_>, kind: MetricType, visitor: &mut V) {
+    let name = text(family.name).unwrap_or_default();
+    visitor.metadata(Entry::Help { family: name, text: &escape_help(text(family.help).unwrap_or_default()) });
+    if let Some(unit) = text(family.unit).filter(|unit| !unit.is_empty()) {
+        visitor.metadata(Entry::Unit { family: name, unit });
+    }
+    visitor.metadata(Entry::Type { family: name, kind });
 }
 
 fn metric_type(number: i32) -> Option<MetricType> {

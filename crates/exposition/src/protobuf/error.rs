@@ -27,23 +27,12 @@ fn of_family(family: &str) -> String {
     if family.is_empty() { String::new() } else { format!(" (family {family:?})") }
 }
 
-/// What is wrong with a message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProtobufReason {
+/// How bytes fail to be a message. Small, as every number that is read may turn out so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
     /// A message, or the number that says how long it is, goes on behind the end of the body or of what it is part of.
     #[error("unexpected end")]
     Truncated,
-    /// The length of a message has more than five bytes.
-    #[error("invalid length")]
-    Length,
-    /// The message is longer than the parser's bound.
-    #[error("message has {length} bytes, more than {max}")]
-    TooLong {
-        /// Bytes of the message.
-        length: u64,
-        /// The bound in bytes.
-        max: usize,
-    },
     /// A number of more than ten bytes.
     #[error("a number has more than ten bytes")]
     Varint,
@@ -55,6 +44,25 @@ pub enum ProtobufReason {
     WireType {
         /// The field's number in its message.
         field: u32,
+    },
+}
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtobufReason {
+    /// The bytes are no message of the format.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The length of a message has more than five bytes.
+    #[error("invalid length")]
+    Length,
+    /// The message is longer than the parser's bound.
+    #[error("message has {length} bytes, more than {max}")]
+    TooLong {
+        /// Bytes of the message.
+        length: u64,
+        /// The bound in bytes.
+        max: usize,
     },
     /// A name that is empty or not UTF-8.
     #[error("invalid metric name")]
@@ -98,9 +106,9 @@ mod tests {
 
     #[test]
     fn an_error_names_message_family_and_reason() {
-        let error = ProtobufError::new(3, b"http_requests", ProtobufReason::WireType { field: 2 });
+        let error = ProtobufError::new(3, b"http_requests", Malformed::WireType { field: 2 }.into());
         assert_eq!(error.to_string(), "message 3 (family \"http_requests\"): field 2 has a wrong wire type");
-        assert_eq!(ProtobufError::new(1, b"", ProtobufReason::Truncated).to_string(), "message 1: unexpected end");
-        assert!(ProtobufError::new(1, &[b'x'; 1000], ProtobufReason::Tag).family.len() == 64);
+        assert_eq!(ProtobufError::new(1, b"", Malformed::Truncated.into()).to_string(), "message 1: unexpected end");
+        assert!(ProtobufError::new(1, &[b'x'; 1000], Malformed::Tag.into()).family.len() == 64);
     }
 }

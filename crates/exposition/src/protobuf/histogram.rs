@@ -2,7 +2,7 @@
 
 use model::{Counts, Histogram, ResetHint, Span};
 
-use super::error::ProtobufReason;
+use super::error::{Malformed, ProtobufReason};
 use super::metric::{Exemplar, Time, field, merge_time};
 use super::wire::{BYTES, Cursor, FIXED64, Tag, VARINT, find, zigzag};
 use crate::number::normal;
@@ -10,6 +10,9 @@ use crate::number::normal;
 /// Buckets or spans of one sign beyond which a message is refused. The finest schema has 256 buckets per power of two and 64-bit floats
 /// have 2098 powers of two: no histogram can use more than half of this. What bytes of a message become is so bounded before it is made.
 pub(super) const MAX_BUCKETS: usize = 1 << 20;
+
+/// Buckets beyond which classic histograms are read twice instead of being listed: they have tens.
+const MAX_LISTED: usize = 1 << 10;
 
 /// What a histogram message says, and how many buckets it has.
 #[derive(Debug, Default)]
@@ -22,8 +25,11 @@ pub(super) struct HistogramFields {
     zero_count: u64,
     zero_count_float: f64,
     pub(super) created: Option<Time>,
-    pub(super) has_buckets: bool,
     pub(super) has_exemplars: bool,
+    /// The first buckets: their bounds and counts.
+    pub(super) buckets: Vec<(f64, f64)>,
+    /// There are more buckets than are listed, or some with exemplars.
+    pub(super) is_intricate: bool,
     positive: Side,
     negative: Side,
 }
@@ -83,7 +89,15 @@ impl<'a> Items<'a> {
         Self { histogram: Cursor::new(histogram), ..Self::of_metric(&[]) }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Item<'a>>, ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Option<Item<'a>>, Malformed> {
+        if self.histogram.at() < self.packed_end {
+            return self.number(self.packed).map(Some);
+        }
+        self.next_field()
+    }
+
+    fn next_field(&mut self) -> Result<Option<Item<'a>>, Malformed> {
         loop {
             if self.histogram.at() < self.packed_end {
                 return self.number(self.packed).map(Some);
@@ -99,12 +113,19 @@ impl<'a> Items<'a> {
         }
     }
 
-    fn item(&mut self, tag: Tag) -> Result<Option<Item<'a>>, ProtobufReason> {
+    /// The bucket that is next, unless it has to be looked for.
+    #[inline(always)]
+    fn bucket(&mut self) -> Option<&'a [u8]> {
+        let within = self.histogram.at() < self.packed_end;
+        if within { None } else { self.histogram.piece((field::BUCKET << 3) as u8 | BYTES) }
+    }
+
+    fn item(&mut self, tag: Tag) -> Result<Option<Item<'a>>, Malformed> {
         let cursor = &mut self.histogram;
         Ok(Some(match tag.field {
             1 => Item::Count(cursor.number(tag)?),
             2 => Item::Sum(cursor.double(tag)?),
-            3 => Item::Bucket(cursor.bytes(tag)?),
+            field::BUCKET => Item::Bucket(cursor.bytes(tag)?),
             4 => Item::CountFloat(cursor.double(tag)?),
             5 => Item::Schema(zigzag32(cursor.number(tag)?)),
             6 => Item::ZeroThreshold(cursor.double(tag)?),
@@ -115,10 +136,11 @@ impl<'a> Items<'a> {
             10 | 13 if tag.wire == VARINT => self.number(tag.field)?,
             11 | 14 if tag.wire == FIXED64 => self.number(tag.field)?,
             10 | 11 | 13 | 14 if tag.wire == BYTES => {
-                (self.packed, self.packed_end) = (tag.field, cursor.length()?);
+                let length = cursor.length()?;
+                (self.packed, self.packed_end) = (tag.field, cursor.at() + length);
                 return Ok(None);
             }
-            10 | 11 | 13 | 14 => return Err(ProtobufReason::WireType { field: tag.field }),
+            10 | 11 | 13 | 14 => return Err(Malformed::WireType { field: tag.field }),
             15 => Item::Created(cursor.bytes(tag)?),
             16 => Item::Exemplar(cursor.bytes(tag)?),
             _ => {
@@ -129,7 +151,8 @@ impl<'a> Items<'a> {
     }
 
     /// One of the numbers of `field`.
-    fn number(&mut self, field: u32) -> Result<Item<'a>, ProtobufReason> {
+    #[inline(always)]
+    fn number(&mut self, field: u32) -> Result<Item<'a>, Malformed> {
         let sign = if field > 12 { Sign::Positive } else { Sign::Negative };
         Ok(match field {
             10 | 13 => Item::Delta(sign, zigzag(self.histogram.varint()?)),
@@ -139,17 +162,18 @@ impl<'a> Items<'a> {
 }
 
 impl HistogramFields {
-    pub(super) fn merge(&mut self, message: &[u8]) -> Result<(), ProtobufReason> {
+    pub(super) fn merge(&mut self, message: &[u8]) -> Result<(), Malformed> {
         let mut items = Items::of_message(message);
-        while let Some(item) = items.next()? {
+        loop {
+            while let Some(bucket) = items.bucket() {
+                self.add(bucket)?;
+            }
+            let Some(item) = items.next()? else { return Ok(()) };
             match item {
                 Item::Count(count) => self.count = count,
                 Item::CountFloat(count) => self.count_float = count,
                 Item::Sum(sum) => self.sum = sum,
-                Item::Bucket(bucket) => {
-                    Bucket::read(bucket)?;
-                    self.has_buckets = true;
-                }
+                Item::Bucket(bucket) => self.add(bucket)?,
                 Item::Schema(schema) => self.schema = schema,
                 Item::ZeroThreshold(threshold) => self.zero_threshold = threshold,
                 Item::ZeroCount(count) => self.zero_count = count,
@@ -163,6 +187,23 @@ impl HistogramFields {
                     self.has_exemplars = true;
                 }
             }
+        }
+    }
+
+    /// Forgets everything and keeps the memory for buckets.
+    pub(super) fn clear(&mut self) {
+        let mut buckets = std::mem::take(&mut self.buckets);
+        buckets.clear();
+        *self = Self { buckets, ..Self::default() };
+    }
+
+    fn add(&mut self, bucket: &[u8]) -> Result<(), Malformed> {
+        let bucket = Bucket::read(bucket)?;
+        if bucket.has_exemplar || self.buckets.len() == MAX_LISTED {
+            self.is_intricate = true;
+        }
+        if self.buckets.len() < MAX_LISTED {
+            self.buckets.push((bucket.upper_bound, bucket.count()));
         }
         Ok(())
     }
@@ -242,7 +283,7 @@ impl Parts {
 }
 
 impl Side {
-    fn add(&mut self, span: &[u8]) -> Result<(), ProtobufReason> {
+    fn add(&mut self, span: &[u8]) -> Result<(), Malformed> {
         self.spans += 1;
         self.needed += u64::from(read_span(span)?.length);
         Ok(())
@@ -260,6 +301,10 @@ impl Side {
     }
 }
 
+/// The tags of the fields that most buckets have.
+const COUNT: u8 = 1 << 3 | VARINT;
+const BOUND: u8 = 2 << 3 | FIXED64;
+
 /// A classic bucket.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
@@ -270,7 +315,28 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn read(message: &[u8]) -> Result<Self, ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn read(message: &[u8]) -> Result<Self, Malformed> {
+        match Self::plain(message) {
+            Some(bucket) => Ok(bucket),
+            None => Self::any(message),
+        }
+    }
+
+    /// A bucket that is written as most are: a count of few bytes and a bound.
+    #[inline(always)]
+    fn plain(message: &[u8]) -> Option<Self> {
+        let (rest, bound) = message.split_last_chunk::<8>()?;
+        let [COUNT, count @ .., BOUND] = rest else { return None };
+        let (last, others) = count.split_last()?;
+        if *last >= 0x80 || others.len() > 4 || others.iter().any(|byte| *byte < 0x80) {
+            return None;
+        }
+        let cumulative = count.iter().rev().fold(0, |count, byte| count << 7 | u64::from(byte & 0x7f));
+        Some(Self { cumulative, upper_bound: f64::from_le_bytes(*bound), ..Self::default() })
+    }
+
+    fn any(message: &[u8]) -> Result<Self, Malformed> {
         let mut bucket = Self::default();
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
@@ -294,7 +360,7 @@ impl Bucket {
     }
 }
 
-fn read_span(message: &[u8]) -> Result<Span, ProtobufReason> {
+fn read_span(message: &[u8]) -> Result<Span, Malformed> {
     let mut span = Span { offset: 0, length: 0 };
     let mut cursor = Cursor::new(message);
     while let Some(tag) = cursor.tag()? {

@@ -1,20 +1,26 @@
 //! The messages of the format, read field by field: everything is checked, and of what repeats only the number is kept, so that reading
 //! takes no memory. What repeats is read again by whoever wants it ([`Nested`]).
 
-use super::error::ProtobufReason;
+use super::error::{Malformed, ProtobufReason};
 use super::histogram::HistogramFields;
-use super::wire::{Cursor, Nested, find};
+use super::wire::{BYTES, Cursor, FIXED64, Nested, find};
 
 /// The fields of a [`Metric`] and of the messages in it that are read again.
 pub(super) mod field {
     pub(in super::super) const LABEL: u32 = 1;
+    pub(in super::super) const GAUGE: u32 = 2;
     pub(in super::super) const COUNTER: u32 = 3;
     pub(in super::super) const COUNTER_EXEMPLAR: u32 = 2;
     pub(in super::super) const SUMMARY: u32 = 4;
     pub(in super::super) const QUANTILE: u32 = 3;
+    pub(in super::super) const UNTYPED: u32 = 5;
     pub(in super::super) const HISTOGRAM: u32 = 7;
+    pub(in super::super) const BUCKET: u32 = 3;
     pub(in super::super) const BUCKET_EXEMPLAR: u32 = 3;
 }
+
+/// The tag of a message's first field if that is a float.
+const DOUBLE: u8 = 1 << 3 | FIXED64;
 
 /// A metric family without its metrics.
 #[derive(Debug, Default)]
@@ -23,30 +29,32 @@ pub(super) struct Family<'a> {
     pub(super) help: &'a [u8],
     pub(super) kind: i32,
     pub(super) unit: &'a [u8],
-    /// Whether there is any metric.
-    pub(super) has_metrics: bool,
+    /// The message from its first metric on, if it has any.
+    pub(super) metrics: Option<&'a [u8]>,
 }
 
 impl<'a> Family<'a> {
     pub(super) const METRIC: u32 = 4;
 
     /// Reads `message` into `self`, so that what was read before an error is there for the message about it.
-    pub(super) fn read(&mut self, message: &'a [u8]) -> Result<(), ProtobufReason> {
+    pub(super) fn read(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(message);
-        while let Some(tag) = cursor.tag()? {
+        loop {
+            let start = cursor.at();
+            let Some(tag) = cursor.tag()? else { return Ok(()) };
             match tag.field {
                 1 => self.name = cursor.bytes(tag)?,
                 2 => self.help = cursor.bytes(tag)?,
                 3 => self.kind = cursor.number(tag)? as i32,
                 Self::METRIC => {
                     cursor.bytes(tag)?;
-                    self.has_metrics = true;
+                    self.metrics.get_or_insert(&message[start..]);
+                    while cursor.piece((Self::METRIC << 3) as u8 | BYTES).is_some() {}
                 }
                 5 => self.unit = cursor.bytes(tag)?,
                 _ => cursor.skip(tag)?,
             }
         }
-        Ok(())
     }
 }
 
@@ -58,7 +66,7 @@ pub(super) struct Time {
 }
 
 impl Time {
-    fn merge(into: &mut Option<Self>, message: &[u8]) -> Result<(), ProtobufReason> {
+    fn merge(into: &mut Option<Self>, message: &[u8]) -> Result<(), Malformed> {
         let time = into.get_or_insert_default();
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
@@ -80,7 +88,6 @@ impl Time {
 /// One metric. Only the field that belongs to the family's type counts, but all are checked.
 #[derive(Debug, Default)]
 pub(super) struct Metric {
-    /// Where the labels lie, tags and all.
     pub(super) labels: Labels,
     pub(super) timestamp: i64,
     pub(super) gauge: f64,
@@ -88,9 +95,11 @@ pub(super) struct Metric {
     pub(super) counter: Counter,
     pub(super) summary: Summary,
     pub(super) histogram: HistogramFields,
+    /// There are a summary or a histogram, which take a while to be forgotten.
+    is_large: bool,
 }
 
-/// Where the labels of a metric lie in its message.
+/// Where the labels of a metric lie in its message, tags and all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Labels {
     pub(super) start: usize,
@@ -113,26 +122,60 @@ pub(super) struct Summary {
     pub(super) created: Option<Time>,
 }
 
+/// The labels and the value of a metric that is written as most are: labels, then the message of `field` with nothing but a float.
+#[inline]
+pub(super) fn plain(message: &[u8], field: u32) -> Option<(&[u8], f64)> {
+    let mut cursor = Cursor::new(message);
+    while cursor.piece((field::LABEL << 3) as u8 | BYTES).is_some() {}
+    let (labels, value) = message.split_at_checked(cursor.at())?;
+    match value {
+        [tag, 9, DOUBLE, bits @ ..] if *tag == (field << 3) as u8 | BYTES => Some((labels, f64::from_le_bytes(bits.try_into().ok()?))),
+        _ => None,
+    }
+}
+
 impl Metric {
-    pub(super) fn read(message: &[u8]) -> Result<Self, ProtobufReason> {
-        let mut metric = Self::default();
+    /// Forgets everything and reads `message`.
+    pub(super) fn read(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        self.clear();
         let mut cursor = Cursor::new(message);
-        while let Some(tag) = cursor.tag()? {
+        loop {
+            let start = cursor.at();
+            if cursor.piece((field::LABEL << 3) as u8 | BYTES).is_some() {
+                self.labels.add(start, cursor.at());
+                continue;
+            }
+            let Some(tag) = cursor.tag()? else { return Ok(()) };
             match tag.field {
                 field::LABEL => {
                     cursor.bytes(tag)?;
-                    metric.labels.add(tag.start, cursor.at());
+                    self.labels.add(start, cursor.at());
                 }
-                2 => read_value(&mut metric.gauge, cursor.bytes(tag)?)?,
-                field::COUNTER => metric.counter.merge(cursor.bytes(tag)?)?,
-                field::SUMMARY => metric.summary.merge(cursor.bytes(tag)?)?,
-                5 => read_value(&mut metric.untyped, cursor.bytes(tag)?)?,
-                6 => metric.timestamp = cursor.number(tag)? as i64,
-                field::HISTOGRAM => metric.histogram.merge(cursor.bytes(tag)?)?,
+                field::GAUGE => read_value(&mut self.gauge, cursor.bytes(tag)?)?,
+                field::COUNTER => self.counter.merge(cursor.bytes(tag)?)?,
+                field::SUMMARY => {
+                    self.is_large = true;
+                    self.summary.merge(cursor.bytes(tag)?)?;
+                }
+                field::UNTYPED => read_value(&mut self.untyped, cursor.bytes(tag)?)?,
+                6 => self.timestamp = cursor.number(tag)? as i64,
+                field::HISTOGRAM => {
+                    self.is_large = true;
+                    self.histogram.merge(cursor.bytes(tag)?)?;
+                }
                 _ => cursor.skip(tag)?,
             }
         }
-        Ok(metric)
+    }
+
+    fn clear(&mut self) {
+        (self.labels, self.timestamp, self.gauge, self.untyped) = (Labels::default(), 0, 0.0, 0.0);
+        self.counter = Counter::default();
+        if self.is_large {
+            self.summary = Summary::default();
+            self.histogram.clear();
+            self.is_large = false;
+        }
     }
 }
 
@@ -148,7 +191,13 @@ impl Labels {
 }
 
 /// A gauge or an untyped metric.
-fn read_value(into: &mut f64, message: &[u8]) -> Result<(), ProtobufReason> {
+fn read_value(into: &mut f64, message: &[u8]) -> Result<(), Malformed> {
+    if let [DOUBLE, bits @ ..] = message
+        && let Ok(bits) = bits.try_into()
+    {
+        *into = f64::from_le_bytes(bits);
+        return Ok(());
+    }
     let mut cursor = Cursor::new(message);
     while let Some(tag) = cursor.tag()? {
         match tag.field {
@@ -160,7 +209,7 @@ fn read_value(into: &mut f64, message: &[u8]) -> Result<(), ProtobufReason> {
 }
 
 impl Counter {
-    fn merge(&mut self, message: &[u8]) -> Result<(), ProtobufReason> {
+    fn merge(&mut self, message: &[u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
             match tag.field {
@@ -178,7 +227,7 @@ impl Counter {
 }
 
 impl Summary {
-    fn merge(&mut self, message: &[u8]) -> Result<(), ProtobufReason> {
+    fn merge(&mut self, message: &[u8]) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
             match tag.field {
@@ -193,7 +242,7 @@ impl Summary {
     }
 }
 
-pub(super) fn merge_time(into: &mut Option<Time>, message: &[u8]) -> Result<(), ProtobufReason> {
+pub(super) fn merge_time(into: &mut Option<Time>, message: &[u8]) -> Result<(), Malformed> {
     Time::merge(into, message)
 }
 
@@ -204,7 +253,7 @@ pub(super) struct Quantile {
 }
 
 impl Quantile {
-    pub(super) fn read(message: &[u8]) -> Result<Self, ProtobufReason> {
+    pub(super) fn read(message: &[u8]) -> Result<Self, Malformed> {
         let mut quantile = Self::default();
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
@@ -227,7 +276,7 @@ pub(super) struct LabelPair<'a> {
 }
 
 impl<'a> LabelPair<'a> {
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, ProtobufReason> {
+    pub(super) fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut pair = Self::default();
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
@@ -267,7 +316,7 @@ pub(super) struct Exemplar {
 }
 
 impl Exemplar {
-    pub(super) fn merge<'a>(&mut self, message: &'a [u8], mut label: impl FnMut(LabelPair<'a>)) -> Result<(), ProtobufReason> {
+    pub(super) fn merge<'a>(&mut self, message: &'a [u8], mut label: impl FnMut(LabelPair<'a>)) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(message);
         while let Some(tag) = cursor.tag()? {
             match tag.field {
@@ -282,7 +331,7 @@ impl Exemplar {
 
     /// The exemplar of which `pieces` holds the parts. `None` if there are none, or if labels are not UTF-8: an exemplar is not worth a
     /// scrape.
-    pub(super) fn read(pieces: &mut Pieces<'_>) -> Result<Option<model::Exemplar>, ProtobufReason> {
+    pub(super) fn read(pieces: &mut Pieces<'_>) -> Result<Option<model::Exemplar>, Malformed> {
         let mut exemplar = Self::default();
         let (mut labels, mut seen) = (Vec::new(), false);
         while let Some(piece) = pieces.next()? {
@@ -310,7 +359,7 @@ pub(super) enum Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn next(&mut self) -> Result<Option<&'a [u8]>, ProtobufReason> {
+    fn next(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self {
             Self::One(piece) => Ok(piece.take()),
             Self::Field(cursor, field) => find(cursor, *field),

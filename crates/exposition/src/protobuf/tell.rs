@@ -4,9 +4,9 @@ use model::{MetricType, ResetHint};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::HistogramForms;
-use super::error::ProtobufReason;
+use super::error::{Malformed, ProtobufReason};
 use super::histogram::{Bucket, Item, Items};
-use super::metric::{Exemplar, LabelPair, Metric, Pieces, Quantile, Time, field};
+use super::metric::{self, Exemplar, LabelPair, Labels, Metric, Pieces, Quantile, Time, field};
 use super::wire::{Cursor, Nested, find};
 use crate::float::open_metrics_float;
 use crate::nhcb::ClassicHistogram;
@@ -20,15 +20,21 @@ pub(super) enum Halt<E> {
     Refused(E),
 }
 
-impl<E> From<ProtobufReason> for Halt<E> {
-    fn from(reason: ProtobufReason) -> Self {
-        Self::Bad(reason)
+impl<E, R: Into<ProtobufReason>> From<R> for Halt<E> {
+    fn from(reason: R) -> Self {
+        Self::Bad(reason.into())
     }
 }
 
 /// Memory that is used again for each metric.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    metric: Metric,
+    others: Others,
+}
+
+#[derive(Debug, Default)]
+struct Others {
     text: SeriesText,
     labels: Vec<u8>,
     classic: ClassicHistogram,
@@ -37,15 +43,16 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Gives memory back beyond `max` bytes per piece.
     pub(super) fn shrink(&mut self, max: usize) {
-        self.text.shrink(max);
-        self.labels.clear();
-        self.labels.shrink_to(max);
+        self.others.text.shrink(max);
+        self.others.labels.clear();
+        self.others.labels.shrink_to(max);
     }
 }
 
 /// What the series of a family have in common.
 pub(super) struct FamilySeries<'a> {
-    pub(super) name: &'a str,
+    /// UTF-8.
+    pub(super) name: &'a [u8],
     /// Of the name.
     pub(super) hash: u64,
     pub(super) kind: MetricType,
@@ -85,7 +92,8 @@ impl Role {
     }
 
     /// A number for the role and one for its label.
-    fn code(self) -> (u8, u64) {
+    #[inline]
+    fn code(self) -> (u64, u64) {
         match self {
             Self::Plain => (0, 0),
             Self::Count => (1, 0),
@@ -99,8 +107,23 @@ impl Role {
 impl FamilySeries<'_> {
     /// Tells the series of the metric in `message`.
     pub(super) fn tell<V: Visitor>(&self, message: &[u8], scratch: &mut Scratch, visitor: &mut V) -> Result<(), Halt<V::Error>> {
-        let metric = Metric::read(message)?;
-        let labels = labels_hash(message, &metric, &mut scratch.labels)?;
+        let field = match self.kind {
+            MetricType::Gauge => field::GAUGE,
+            MetricType::Counter => field::COUNTER,
+            MetricType::Unknown => field::UNTYPED,
+            _ => return self.tell_any(message, scratch, visitor),
+        };
+        let Some((labels, value)) = metric::plain(message, field) else { return self.tell_any(message, scratch, visitor) };
+        let series = self.series(xxh3_64(labels));
+        let others = &mut scratch.others;
+        let mut telling = Telling { family: self, message, series, timestamp: None, created: None, scratch: others, visitor };
+        telling.sample(Role::Plain, value).map(drop)
+    }
+
+    fn tell_any<V: Visitor>(&self, message: &[u8], scratch: &mut Scratch, visitor: &mut V) -> Result<(), Halt<V::Error>> {
+        let Scratch { metric, others: scratch } = scratch;
+        metric.read(message)?;
+        let series = self.series(labels_hash(message, metric.labels, &mut scratch.labels)?);
         let created = match self.kind {
             MetricType::Counter => metric.counter.created,
             MetricType::Summary => metric.summary.created,
@@ -109,20 +132,24 @@ impl FamilySeries<'_> {
         };
         let timestamp = Some(metric.timestamp).filter(|timestamp| *timestamp != 0);
         let created = created.map(Time::millis).filter(|created| *created != 0);
-        let mut telling = Telling { family: self, message, labels, timestamp, created, scratch, visitor };
+        let mut telling = Telling { family: self, message, series, timestamp, created, scratch, visitor };
         match self.kind {
             MetricType::Gauge => telling.sample(Role::Plain, metric.gauge).map(drop),
-            MetricType::Counter => telling.counter(&metric),
-            MetricType::Summary => telling.summary(&metric),
-            MetricType::Histogram | MetricType::GaugeHistogram => telling.histogram(&metric),
+            MetricType::Counter => telling.counter(metric),
+            MetricType::Summary => telling.summary(metric),
+            MetricType::Histogram | MetricType::GaugeHistogram => telling.histogram(metric),
             _ => telling.sample(Role::Plain, metric.untyped).map(drop),
         }
+    }
+
+    /// What identifies a metric of the family. Not symmetric, as names may be labels elsewhere; its lowest bits tell roles apart.
+    fn series(&self, labels: u64) -> u64 {
+        self.hash.rotate_left(32) ^ labels
     }
 }
 
 /// A hash of the labels as they lie in the message.
-fn labels_hash(message: &[u8], metric: &Metric, buffer: &mut Vec<u8>) -> Result<u64, ProtobufReason> {
-    let labels = metric.labels;
+fn labels_hash(message: &[u8], labels: Labels, buffer: &mut Vec<u8>) -> Result<u64, Malformed> {
     if !labels.scattered {
         return Ok(xxh3_64(&message[labels.start..labels.end]));
     }
@@ -139,11 +166,11 @@ fn labels_hash(message: &[u8], metric: &Metric, buffer: &mut Vec<u8>) -> Result<
 struct Telling<'a, V> {
     family: &'a FamilySeries<'a>,
     message: &'a [u8],
-    /// Hash of the labels.
-    labels: u64,
+    /// Hash of the family's name and the labels.
+    series: u64,
     timestamp: Option<i64>,
     created: Option<i64>,
-    scratch: &'a mut Scratch,
+    scratch: &'a mut Others,
     visitor: &'a mut V,
 }
 
@@ -172,7 +199,7 @@ impl<V: Visitor> Telling<'_, V> {
         if native && metric.histogram.is_native() {
             let histogram = metric.histogram.native(self.message, self.reset_hint())?;
             self.native(metric, histogram)?;
-            return if keep_classic && metric.histogram.has_buckets { self.classic(metric) } else { Ok(()) };
+            return if keep_classic && !metric.histogram.buckets.is_empty() { self.classic(metric) } else { Ok(()) };
         }
         if keep_classic || !convert_classic {
             self.classic(metric)?;
@@ -195,6 +222,9 @@ impl<V: Visitor> Telling<'_, V> {
         let row = self.row(Role::Plain)?;
         self.visitor.histogram(row, histogram, self.timestamp).map_err(Halt::Refused)?;
         self.tell_created(row);
+        if !metric.histogram.has_exemplars && !metric.histogram.is_intricate {
+            return Ok(());
+        }
         let mut items = Items::of_metric(self.message);
         while let Some(item) = items.next()? {
             match item {
@@ -210,6 +240,20 @@ impl<V: Visitor> Telling<'_, V> {
     fn classic(&mut self, metric: &Metric) -> Result<(), Halt<V::Error>> {
         self.sample(Role::Count, metric.histogram.count())?;
         self.sample(Role::Sum, metric.histogram.sum)?;
+        if metric.histogram.is_intricate {
+            return self.intricate_buckets(metric);
+        }
+        for (bound, count) in &metric.histogram.buckets {
+            self.sample(Role::Bucket(*bound), *count)?;
+            if *bound == f64::INFINITY {
+                return Ok(());
+            }
+        }
+        self.sample(Role::Bucket(f64::INFINITY), metric.histogram.count()).map(drop)
+    }
+
+    /// The buckets of a histogram that has exemplars, or more buckets than were listed.
+    fn intricate_buckets(&mut self, metric: &Metric) -> Result<(), Halt<V::Error>> {
         let mut items = Items::of_metric(self.message);
         while let Some(item) = items.next()? {
             let Item::Bucket(message) = item else { continue };
@@ -230,6 +274,10 @@ impl<V: Visitor> Telling<'_, V> {
         classic.clear();
         classic.count(metric.histogram.count());
         classic.sum(normal(metric.histogram.sum));
+        if !metric.histogram.is_intricate {
+            metric.histogram.buckets.iter().for_each(|(bound, count)| classic.bucket(*bound, *count));
+            return Ok(classic.convert()?);
+        }
         let mut items = Items::of_metric(self.message);
         while let Some(item) = items.next()? {
             if let Item::Bucket(bucket) = item {
@@ -253,12 +301,12 @@ impl<V: Visitor> Telling<'_, V> {
         }
     }
 
-    fn bucket_exemplar(&mut self, row: u32, bucket: &[u8], timed: bool) -> Result<(), ProtobufReason> {
+    fn bucket_exemplar(&mut self, row: u32, bucket: &[u8], timed: bool) -> Result<(), Malformed> {
         self.exemplar(row, Pieces::Field(Cursor::new(bucket), field::BUCKET_EXEMPLAR), timed)
     }
 
     /// Tells the exemplar that is in `pieces`, unless it has no timestamp and needs one (`timed`).
-    fn exemplar(&mut self, row: u32, mut pieces: Pieces<'_>, timed: bool) -> Result<(), ProtobufReason> {
+    fn exemplar(&mut self, row: u32, mut pieces: Pieces<'_>, timed: bool) -> Result<(), Malformed> {
         if let Some(exemplar) = Exemplar::read(&mut pieces)?.filter(|exemplar| !timed || exemplar.timestamp.is_some()) {
             self.visitor.exemplar(row, exemplar);
         }
@@ -267,11 +315,9 @@ impl<V: Visitor> Telling<'_, V> {
 
     fn row(&mut self, role: Role) -> Result<u32, Halt<V::Error>> {
         let (code, bits) = role.code();
-        let mut id = [0; 25];
-        id[..8].copy_from_slice(&self.family.hash.to_le_bytes());
-        id[8..16].copy_from_slice(&self.labels.to_le_bytes());
-        id[16..24].copy_from_slice(&bits.to_le_bytes());
-        id[24] = code;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(self.series ^ code).to_le_bytes());
+        id[8..].copy_from_slice(&bits.to_le_bytes());
         match known(self.visitor, &id) {
             Some(row) => Ok(row),
             None => self.learn(role, &id),
@@ -281,7 +327,7 @@ impl<V: Visitor> Telling<'_, V> {
     #[cold]
     fn learn(&mut self, role: Role, id: &[u8]) -> Result<u32, Halt<V::Error>> {
         let text = &mut self.scratch.text;
-        text.begin(self.family.name, role.suffix());
+        text.begin(metric::text(self.family.name).unwrap_or_default(), role.suffix());
         let mut cursor = Cursor::new(self.message);
         while let Some(label) = find(&mut cursor, field::LABEL)? {
             let (name, value) = LabelPair::checked(label)?;

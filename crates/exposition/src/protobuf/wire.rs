@@ -2,7 +2,7 @@
 //! that Prometheus is generated with (gogo/protobuf), its leniency included: numbers of more than 64 bits lose the upper ones, unknown
 //! fields and groups are passed over, and end marks of groups are not compared.
 
-use super::error::ProtobufReason;
+use super::error::Malformed;
 
 pub(super) const VARINT: u8 = 0;
 pub(super) const FIXED64: u8 = 1;
@@ -13,130 +13,146 @@ pub(super) const BYTES: u8 = 2;
 pub(super) struct Tag {
     pub(super) field: u32,
     pub(super) wire: u8,
-    /// Where it begins in the message.
-    pub(super) start: usize,
 }
 
 /// A place in a message.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    /// Bytes of the message.
+    len: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { rest: bytes, len: bytes.len() }
     }
 
+    /// Bytes behind the cursor.
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.len - self.rest.len()
     }
 
     /// The next field's tag, `None` at the end of the message.
-    #[inline]
-    pub(super) fn tag(&mut self) -> Result<Option<Tag>, ProtobufReason> {
-        let start = self.at;
-        if start == self.bytes.len() {
+    #[inline(always)]
+    pub(super) fn tag(&mut self) -> Result<Option<Tag>, Malformed> {
+        if self.rest.is_empty() {
             return Ok(None);
         }
         let tag = self.varint()?;
         let (field, wire) = ((tag >> 3) as i32, (tag & 7) as u8);
         if wire == 4 || field <= 0 {
-            return Err(ProtobufReason::Tag);
+            return Err(Malformed::Tag);
         }
-        Ok(Some(Tag { field: field as u32, wire, start }))
+        Ok(Some(Tag { field: field as u32, wire }))
     }
 
-    #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, ProtobufReason> {
-        match self.bytes.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(byte))
+    /// Steps over the next field if its tag is the byte `tag`, which has to be one of bytes, and its length has at most two bytes: the
+    /// fast way through what repeats. `None` decides nothing.
+    #[inline(always)]
+    pub(super) fn piece(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (length, start) = match *self.rest {
+            [first, length, ..] if first == tag && length < 0x80 => (usize::from(length), 2),
+            [first, low, high, ..] if first == tag && high < 0x80 => (usize::from(low & 0x7f) | usize::from(high) << 7, 3),
+            _ => return None,
+        };
+        let (piece, rest) = self.rest[start..].split_at_checked(length)?;
+        self.rest = rest;
+        Some(piece)
+    }
+
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
             }
             _ => self.long_varint(),
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, ProtobufReason> {
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(self.at).ok_or(ProtobufReason::Truncated)?;
-            self.at += 1;
+            let (byte, rest) = self.rest.split_first().ok_or(Malformed::Truncated)?;
+            self.rest = rest;
             value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+            if *byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(ProtobufReason::Varint)
+        Err(Malformed::Varint)
     }
 
-    #[inline]
-    pub(super) fn fixed64(&mut self) -> Result<u64, ProtobufReason> {
-        let bytes = self.bytes[self.at..].first_chunk::<8>().ok_or(ProtobufReason::Truncated)?;
-        self.at += 8;
+    #[inline(always)]
+    pub(super) fn fixed64(&mut self) -> Result<u64, Malformed> {
+        let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(Malformed::Truncated)?;
+        self.rest = rest;
         Ok(u64::from_le_bytes(*bytes))
     }
 
     /// The number of a field that has to be one.
-    #[inline]
-    pub(super) fn number(&mut self, tag: Tag) -> Result<u64, ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn number(&mut self, tag: Tag) -> Result<u64, Malformed> {
         tag.expect(VARINT)?;
         self.varint()
     }
 
     /// The float of a field that has to be one.
-    #[inline]
-    pub(super) fn double(&mut self, tag: Tag) -> Result<f64, ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn double(&mut self, tag: Tag) -> Result<f64, Malformed> {
         tag.expect(FIXED64)?;
         self.fixed64().map(f64::from_bits)
     }
 
     /// The bytes of a field that has to be a text or a message.
-    #[inline]
-    pub(super) fn bytes(&mut self, tag: Tag) -> Result<&'a [u8], ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn bytes(&mut self, tag: Tag) -> Result<&'a [u8], Malformed> {
         tag.expect(BYTES)?;
-        let end = self.length()?;
-        let bytes = &self.bytes[self.at..end];
-        self.at = end;
+        self.sized()
+    }
+
+    /// Reads a length and what has it.
+    #[inline(always)]
+    fn sized(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.length()?;
+        let (bytes, rest) = self.rest.split_at(length);
+        self.rest = rest;
         Ok(bytes)
     }
 
-    /// Reads a length and returns where what has it ends.
-    #[inline]
-    pub(super) fn length(&mut self) -> Result<usize, ProtobufReason> {
+    /// Reads the length of what follows.
+    #[inline(always)]
+    pub(super) fn length(&mut self) -> Result<usize, Malformed> {
         let length = self.varint()?;
-        if length > (self.bytes.len() - self.at) as u64 {
-            return Err(ProtobufReason::Truncated);
-        }
-        Ok(self.at + length as usize)
+        if length > self.rest.len() as u64 { Err(Malformed::Truncated) } else { Ok(length as usize) }
     }
 
     /// Passes over a field whose tag was read.
-    #[inline]
-    pub(super) fn skip(&mut self, tag: Tag) -> Result<(), ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn skip(&mut self, tag: Tag) -> Result<(), Malformed> {
         if tag.wire == BYTES {
-            self.at = self.length()?;
-            return Ok(());
+            return self.sized().map(drop);
         }
         self.skip_any(tag.wire)
     }
 
-    fn skip_any(&mut self, mut wire: u8) -> Result<(), ProtobufReason> {
+    fn skip_any(&mut self, mut wire: u8) -> Result<(), Malformed> {
         let mut depth = 0_usize;
         loop {
             match wire {
                 VARINT => drop(self.varint()?),
                 FIXED64 => drop(self.fixed64()?),
-                BYTES => self.at = self.length()?,
+                BYTES => drop(self.sized()?),
                 3 => depth += 1,
-                4 => depth = depth.checked_sub(1).ok_or(ProtobufReason::Tag)?,
-                5 => {
-                    self.bytes[self.at..].first_chunk::<4>().ok_or(ProtobufReason::Truncated)?;
-                    self.at += 4;
-                }
-                _ => return Err(ProtobufReason::Tag),
+                4 => depth = depth.checked_sub(1).ok_or(Malformed::Tag)?,
+                5 => self.rest = self.rest.get(4..).ok_or(Malformed::Truncated)?,
+                _ => return Err(Malformed::Tag),
             }
             if depth == 0 {
                 return Ok(());
@@ -147,14 +163,14 @@ impl<'a> Cursor<'a> {
 }
 
 impl Tag {
-    #[inline]
-    fn expect(self, wire: u8) -> Result<(), ProtobufReason> {
-        if self.wire == wire { Ok(()) } else { Err(ProtobufReason::WireType { field: self.field }) }
+    #[inline(always)]
+    fn expect(self, wire: u8) -> Result<(), Malformed> {
+        if self.wire == wire { Ok(()) } else { Err(Malformed::WireType { field: self.field }) }
     }
 }
 
 /// A signed number that was written zigzag.
-#[inline]
+#[inline(always)]
 pub(super) fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
@@ -174,8 +190,8 @@ impl<'a> Nested<'a> {
         Self { outside: Cursor::new(message), outer, inside: Cursor::new(&[]), field }
     }
 
-    #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<&'a [u8]>, ProtobufReason> {
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         loop {
             if let Some(bytes) = find(&mut self.inside, self.field)? {
                 return Ok(Some(bytes));
@@ -189,8 +205,14 @@ impl<'a> Nested<'a> {
 }
 
 /// The next occurrence of a field of bytes.
-#[inline]
-pub(super) fn find<'a>(cursor: &mut Cursor<'a>, field: u32) -> Result<Option<&'a [u8]>, ProtobufReason> {
+#[inline(always)]
+pub(super) fn find<'a>(cursor: &mut Cursor<'a>, field: u32) -> Result<Option<&'a [u8]>, Malformed> {
+    // Tags of higher fields have two bytes.
+    if field < 16
+        && let Some(piece) = cursor.piece((field << 3) as u8 | BYTES)
+    {
+        return Ok(Some(piece));
+    }
     while let Some(tag) = cursor.tag()? {
         if tag.field == field {
             return cursor.bytes(tag).map(Some);
@@ -204,7 +226,7 @@ pub(super) fn find<'a>(cursor: &mut Cursor<'a>, field: u32) -> Result<Option<&'a
 mod tests {
     use super::*;
 
-    fn varint(bytes: &[u8]) -> Result<u64, ProtobufReason> {
+    fn varint(bytes: &[u8]) -> Result<u64, Malformed> {
         Cursor::new(bytes).varint()
     }
 
@@ -214,9 +236,9 @@ mod tests {
         assert_eq!(varint(&[0xac, 0x02]), Ok(300));
         assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Ok(u64::MAX));
         assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Ok(u64::MAX), "bits beyond 64 are lost");
-        assert_eq!(varint(&[0x80; 10]), Err(ProtobufReason::Varint));
-        assert_eq!(varint(&[0x80; 9]), Err(ProtobufReason::Truncated));
-        assert_eq!(varint(&[]), Err(ProtobufReason::Truncated));
+        assert_eq!(varint(&[0x80; 10]), Err(Malformed::Varint));
+        assert_eq!(varint(&[0x80; 9]), Err(Malformed::Truncated));
+        assert_eq!(varint(&[]), Err(Malformed::Truncated));
     }
 
     #[test]
@@ -241,8 +263,8 @@ mod tests {
 
     #[test]
     fn broken_fields_are_refused() {
-        use ProtobufReason::{Tag, Truncated, WireType};
-        let cases: [(&[u8], ProtobufReason); 12] = [
+        use Malformed::{Tag, Truncated, WireType};
+        let cases: [(&[u8], Malformed); 12] = [
             (&[0x00], Tag),
             (&[0x0c], Tag),
             (&[0x7e], Tag),

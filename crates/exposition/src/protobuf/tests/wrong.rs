@@ -18,11 +18,11 @@ fn what_is_not_in_the_format_is_refused_with_its_reason() {
         (of(&[("aa", "b")], b"aa", b"a\xff"), ProtobufReason::LabelName),
         (of(&[("aa", "b")], b"\x02aa\x12\x01b", b"\x00\x12\x03bbb"), ProtobufReason::LabelName),
         (of(&[("a", "bb")], b"bb", b"b\xff"), ProtobufReason::ValueUtf8),
-        (raw(Kind::Gauge, &[0x12, 2, 0x08, 1]), ProtobufReason::WireType { field: 1 }),
-        (raw(Kind::Gauge, &[0x1a, 2, 0x08, 1]), ProtobufReason::WireType { field: 1 }), // a counter, which nobody asks for
-        (raw(Kind::Gauge, &[0x12, 9, 0x09, 1]), ProtobufReason::Truncated),
-        (raw(Kind::Gauge, &[0x12]), ProtobufReason::Truncated),
-        (vec![5, 0x0a, 1, b'm'], ProtobufReason::Truncated),
+        (raw(Kind::Gauge, &[0x12, 2, 0x08, 1]), Malformed::WireType { field: 1 }.into()),
+        (raw(Kind::Gauge, &[0x1a, 2, 0x08, 1]), Malformed::WireType { field: 1 }.into()), // a counter, which nobody asks for
+        (raw(Kind::Gauge, &[0x12, 9, 0x09, 1]), Malformed::Truncated.into()),
+        (raw(Kind::Gauge, &[0x12]), Malformed::Truncated.into()),
+        (vec![5, 0x0a, 1, b'm'], Malformed::Truncated.into()),
         (vec![0xff, 0xff, 0xff, 0xff, 0xff, 0x01], ProtobufReason::Length),
     ];
     for (bytes, expected) in cases {
