@@ -219,6 +219,15 @@ impl Parser {
         self.retry_at = if spans_lines { self.carry.len() + self.carry.len() / 2 } else { 0 };
     }
 
+    /// As [`Parser::complete`], for a line that most likely ends at the first newline.
+    fn complete_at<E>(&mut self, rest: &[u8], newline: usize, end: usize) -> Result<Option<usize>, Error<E>> {
+        if end != newline {
+            return self.complete(rest, Ok(end));
+        }
+        self.line += 1;
+        Ok(Some(newline + 1))
+    }
+
     /// Turns where a line ended into how much it took, and counts it.
     fn complete<E>(&mut self, rest: &[u8], end: Result<usize, Stop>) -> Result<Option<usize>, Error<E>> {
         match end {

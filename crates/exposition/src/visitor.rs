@@ -9,7 +9,7 @@ use crate::series::Series;
 /// What a target says about a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// `# HELP`; the text as it was written, see [`unescape_help`].
+    /// `# HELP`; the text as it was written, see [`crate::Format::unescape_help`].
     Help {
         /// The family's name, without quotes.
         family: &'a str,
@@ -23,7 +23,7 @@ pub enum Entry<'a> {
         /// The type; `untyped` is [`MetricType::Unknown`].
         kind: MetricType,
     },
-    /// `# UNIT`, which belongs to OpenMetrics: a comment to Prometheus' text parser, so it is never an error.
+    /// `# UNIT`, which belongs to OpenMetrics: a comment to Prometheus' text parser, so it is never an error there.
     Unit {
         /// The family's name, without quotes.
         family: &'a str,
@@ -32,7 +32,7 @@ pub enum Entry<'a> {
     },
 }
 
-/// Help text with `\\` and `\n` resolved.
+/// Help text of the text format with `\\` and `\n` resolved.
 #[must_use]
 pub fn unescape_help(text: &str) -> Cow<'_, str> {
     let mut rest = text;
@@ -118,10 +118,13 @@ pub trait Visitor {
         Ok(())
     }
 
-    /// Takes an exemplar of the row whose sample or histogram was told last.
+    /// Takes an exemplar of the row whose sample or histogram was told last. It is one that Prometheus would store, see
+    /// [`crate::exemplar_of`]; if it has no timestamp it has that of the sample.
     fn exemplar(&mut self, _row: u32, _exemplar: Exemplar) {}
 
-    /// Takes the time at which the counting of the row whose sample or histogram was told last began, in milliseconds since the epoch.
+    /// Takes the time at which the counting of a row began, in milliseconds since the epoch, never 0. The row's sample or histogram was
+    /// told before, but not always just before: in OpenMetrics the time stands in a line of its own behind all samples of a metric, and
+    /// is then told for each of them. Comes once for each sample that has it, so more than once for a row with more samples than one.
     fn created(&mut self, _row: u32, _created: i64) {}
 
     /// Takes a line about a family.

@@ -138,9 +138,11 @@ mod tests {
         Ok(buffer.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
+    type Case<'a> = (&'a [u8], &'a [(&'a str, &'a str)]);
+
     #[test]
     fn every_way_to_write_a_series_is_read() {
-        let cases: [(&[u8], &[(&str, &str)]); 15] = [
+        let cases: [Case<'_>; 15] = [
             (b"m", &[("__name__", "m")]),
             (b"a:b_C9", &[("__name__", "a:b_C9")]),
             (b"m{}", &[("__name__", "m")]),

@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use model::MetricType;
 
-use crate::series::{quoted_end, value_end};
+use super::tail::milliseconds;
+use crate::series::{quoted_end, skip_while, value_end};
 
 /// So many samples may stand between a series and its `_created` line; a histogram of the usual size has twenty.
 const MAX_PENDING: usize = 4096;
@@ -74,7 +75,8 @@ impl Starts {
     /// began if that was told before.
     pub(crate) fn sample(&mut self, row: u32, text: &[u8], series: Range<usize>, kind: MetricType) -> Option<i64> {
         if let Some((last_kind, at)) = self.last {
-            if fits(&text[series.clone()], kind, self.family_len, &self.last_text, last_kind) {
+            let last = Created::new(&self.last_text, last_kind);
+            if last.is_some_and(|last| last.fits(&text[series.clone()], kind, self.family_len)) {
                 return Some(at);
             }
             self.last = None;
@@ -100,10 +102,11 @@ impl Starts {
 
     /// A `_created` line with this series and value: tells the rows that it speaks for.
     pub(crate) fn created(&mut self, text: &[u8], series: &[u8], kind: MetricType, seconds: f64, mut tell: impl FnMut(u32, i64)) {
-        let at = if seconds.is_finite() { (seconds * 1000.0) as i64 } else { 0 };
+        let Some(created) = Created::new(series, kind) else { return };
+        let at = milliseconds(seconds).unwrap_or(0);
         let mut fitted = None;
         for (number, (row, place)) in self.pending.iter().enumerate() {
-            let fit = fits(self.text(number, place, text), kind, self.family_len, series, kind);
+            let fit = created.fits(self.text(number, place, text), kind, self.family_len);
             if fit && at != 0 {
                 tell(*row, at);
             }
@@ -138,19 +141,66 @@ impl Starts {
     }
 }
 
-/// Whether the `_created` line's series speaks for another one.
-fn fits(series: &[u8], kind: MetricType, family_len: usize, created: &[u8], created_kind: MetricType) -> bool {
-    let Some(family) = name(created).strip_suffix(SUFFIX) else { return false };
-    if name(series).get(..family_len) != Some(family) {
+/// A `_created` line's series.
+#[derive(Clone, Copy)]
+struct Created<'a> {
+    /// Its name without the suffix.
+    family: &'a [u8],
+    labels: Labels<'a>,
+    /// Whether the name stands before the braces.
+    bare: bool,
+    kind: MetricType,
+}
+
+impl<'a> Created<'a> {
+    fn new(series: &'a [u8], kind: MetricType) -> Option<Self> {
+        Some(Self { family: name(series).strip_suffix(SUFFIX)?, labels: Labels::of(series), bare: is_bare(series), kind })
+    }
+
+    /// Whether it speaks for this series, which belongs to a family whose name is so long.
+    fn fits(self, series: &[u8], kind: MetricType, family_len: usize) -> bool {
+        if family_len != self.family.len() || !name(series).starts_with(self.family) {
+            return false;
+        }
+        let (own, its) = (Labels::of(series), self.labels);
+        if own.rest == its.rest {
+            return true;
+        }
+        let differ = self.bare && is_bare(series) && surely_differ(own.rest, its.rest, part(kind));
+        !differ && own.without(kind).eq(its.without(self.kind))
+    }
+}
+
+fn is_bare(series: &[u8]) -> bool {
+    series.first() != Some(&b'{')
+}
+
+/// Whether labels differ that are written like this, without taking them apart: the usual case is that of one value after another.
+fn surely_differ(own: &[u8], its: &[u8], part: Option<&[u8]>) -> bool {
+    let Some(at) = own.iter().zip(its).position(|(own, its)| own != its) else { return false };
+    // Up to here they are the same, so both are within a name or both within a value; what tells ways of writing apart is none of these.
+    if !own[at].is_ascii_alphanumeric() || !its[at].is_ascii_alphanumeric() {
         return false;
     }
-    let (own, its) = (Labels::of(series), Labels::of(created));
-    own.rest == its.rest || own.without(kind).eq(its.without(created_kind))
+    let Some(part) = part else { return true };
+    // Within a value, unless that is the closing quote of one that ends with `=`.
+    let Some(quote) = memchr::memrchr(b'"', &own[..at]) else { return false };
+    let label = own[..quote].strip_suffix(b"=").filter(|_| !matches!(own[quote + 1], b',' | b'}'));
+    label.is_some_and(|label| !label.ends_with(part))
+}
+
+/// The label that tells the parts of a metric of this type apart.
+fn part(kind: MetricType) -> Option<&'static [u8]> {
+    match kind {
+        MetricType::Histogram => Some(b"le"),
+        MetricType::Summary => Some(b"quantile"),
+        _ => None,
+    }
 }
 
 /// A series' name as it is written, without quotes.
 fn name(series: &[u8]) -> &[u8] {
-    if series.first() != Some(&b'{') {
+    if is_bare(series) {
         return &series[..memchr::memchr(b'{', series).unwrap_or(series.len())];
     }
     let mut labels = Labels::of(series);
@@ -170,11 +220,7 @@ impl<'a> Labels<'a> {
 
     /// The labels alone, without those that tell the parts of a metric of this type apart.
     fn without(self, kind: MetricType) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
-        let part: Option<&[u8]> = match kind {
-            MetricType::Histogram => Some(b"le"),
-            MetricType::Summary => Some(b"quantile"),
-            _ => None,
-        };
+        let part = part(kind);
         self.filter(move |(name, value)| value.is_some() && Some(*name) != part)
     }
 
@@ -192,7 +238,7 @@ impl<'a> Iterator for Labels<'a> {
         let name = match self.rest.first()? {
             b'}' => return None,
             b'"' => unquoted(self.take(quoted_end(self.rest, 0).ok()?)?),
-            _ => self.take(memchr::memchr(b'=', self.rest)?)?,
+            _ => self.take(skip_while(self.rest, 0, |byte| byte != b'='))?,
         };
         let mut value = None;
         if let Some(quoted) = self.rest.strip_prefix(b"=") {
@@ -206,4 +252,95 @@ impl<'a> Iterator for Labels<'a> {
 
 fn unquoted(text: &[u8]) -> &[u8] {
     text.get(1..text.len() - 1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"a_b", b"a_b"),
+            (b"a{b=\"{\"}", b"a"),
+            (b"{\"a.b\"}", b"a.b"),
+            (b"{c=\"d\",\"a\\\"b\",}", b"a\\\"b"),
+            (b"{\"c\"=\"}\",\"a{b\"}", b"a{b"),
+            (b"{\"a\",c=\"d\"}", b"a"),
+        ];
+        for (series, expected) in cases {
+            assert_eq!(name(series), expected, "{}", String::from_utf8_lossy(series));
+        }
+    }
+
+    #[test]
+    fn created_lines_are_known_by_the_end_of_their_names() {
+        for series in ["a_created", "_created{}", "a_created{b=\"c\"}", "{\"a_created\"}", "{b=\"c\",\"a.b_created\"}"] {
+            assert!(is_created(series.as_bytes()), "{series}");
+        }
+        for series in ["created", "a_created_at", "a{b=\"_created\"}", "{\"a\",b=\"_created\"}", "{\"a_created\"=\"b\",\"a\"}"] {
+            assert!(!is_created(series.as_bytes()), "{series}");
+        }
+        assert!(begins_created(b"a_created 1\n") && begins_created(b"a_created{b=\"c\"} 1\n"));
+        assert!(!begins_created(b"a 1\nb_created 1\n") && !begins_created(b"a_created"));
+    }
+
+    #[test]
+    fn a_created_line_needs_no_lexing_behind_its_like() {
+        let end = |before: &str, family: usize, line: &str| {
+            let mut starts = Starts::default();
+            starts.family(family);
+            starts.sample(0, before.as_bytes(), 0..before.len(), MetricType::Counter);
+            starts.known_end(before.as_bytes(), line.as_bytes())
+        };
+        assert_eq!(end("a_total{b=\"c\"}", 1, "a_created{b=\"c\"} 1\n"), Some(16));
+        assert_eq!(end("a_total", 1, "a_created 1\n"), Some(9));
+        for (before, family, line) in [
+            ("a_total{b=\"c\"}", 1, "a_created{b=\"d\"} 1\n"),
+            ("a_total{b=\"c\"}", 1, "a_created{b=\"c\"}1\n"),
+            ("a_total{b=\"c\"}", 1, "b_created{b=\"c\"} 1\n"),
+            ("a_total{b=\"c\"}", 2, "a_created{b=\"c\"} 1\n"),
+            ("a_total{b=\"c\"}", 9, "a_created{b=\"c\"} 1\n"),
+            ("a_total{b=\"c\"}", 0, "_created{b=\"c\"} 1\n"),
+            ("{\"a\"}", 1, "{_created 1\n"),
+            ("a_total", 1, "a_created{} 1\n"),
+        ] {
+            assert_eq!(end(before, family, line), None, "{before} {line}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_one_part_of_the_body_is_found_in_the_next() {
+        let mut starts = Starts::default();
+        starts.family(1);
+        starts.sample(3, b"xx a_x{b=\"c\"} 1\n", 3..13, MetricType::Counter);
+        starts.keep(b"xx a_x{b=\"c\"} 1\n");
+        starts.sample(4, b"a_y{b=\"c\"} 1\n", 0..10, MetricType::Counter);
+        let mut told = Vec::new();
+        starts.created(b"a_y{b=\"c\"} 1\n", b"a_created{b=\"c\"}", MetricType::Counter, 1.5, |row, at| told.push((row, at)));
+        assert_eq!(told, [(3, 1500), (4, 1500)]);
+    }
+
+    fn labels() -> impl Strategy<Value = String> {
+        let name = prop::sample::select(vec!["a", "le", "\"le\"", "le2", "xle", "\"a\""]);
+        let value = prop::sample::select(vec!["", "1", "2", "12", "=", ",", "}", "\\\"", "1=", "a=\\\"2"]);
+        prop::collection::vec((name, value), 0..4).prop_map(|labels| {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            labels.join(",") + "}"
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn what_surely_differs_does_when_it_is_taken_apart(own in labels(), its in labels(), counter in any::<bool>()) {
+            let kind = if counter { MetricType::Counter } else { MetricType::Histogram };
+            if surely_differ(own.as_bytes(), its.as_bytes(), part(kind)) {
+                let (own, its) = (Labels { rest: own.as_bytes() }, Labels { rest: its.as_bytes() });
+                prop_assert!(!own.without(kind).eq(its.without(kind)));
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::Parser;
 use super::open_metrics::last_family_len;
 use crate::error::{Error, Reason};
 use crate::format::Format;
-use crate::number::{read_value, scan_timestamp};
+use crate::number::{read_value, scan_seconds, scan_timestamp};
 use crate::visitor::{Comments, Visitor};
 
 /// What is parsed just now, from some line on.
@@ -104,8 +104,12 @@ impl Parser {
         let mut end = len + 1 + used;
         let mut timestamp = None;
         if self.is_open_metrics() {
+            if let Some((stamp, used)) = rest.get(end + 1..).filter(|_| rest[end] == b' ').and_then(scan_seconds) {
+                timestamp = Some(stamp);
+                end += 1 + used;
+            }
             if rest[end] != b'\n' || self.skip_created {
-                return self.expected_tail(line, Known { row, len }, value, end, visitor);
+                return self.expected_tail(line, Known { row, len }, value, timestamp, end, visitor);
             }
         } else if rest.get(end) == Some(&b' ') {
             let Some((stamp, used)) = scan_timestamp(&rest[end + 1..]) else { return Ok(None) };

@@ -5,10 +5,9 @@ use memchr::{memchr, memchr2, memrchr};
 use super::Parser;
 use super::lines::{Known, Line};
 use crate::error::Error;
-use crate::number::read_value;
 use crate::open_metrics::comment::{self, Comment};
 use crate::open_metrics::starts::{begins_created, counts, is_created};
-use crate::open_metrics::tail::{self, Tail, begins_exemplar, milliseconds, read_exemplar};
+use crate::open_metrics::tail::{self, Tail, begins_exemplar, read_exemplar};
 use crate::series::Series;
 use crate::visitor::Visitor;
 
@@ -24,7 +23,7 @@ impl Parser {
             }
             Err(stop) => return self.complete(rest, Err(stop)),
         };
-        let used = self.complete(rest, Ok(about.end))?;
+        let used = self.complete_at(rest, newline, about.end)?;
         self.kind = about.kind.unwrap_or(self.kind);
         self.typed |= about.kind.is_some();
         self.help_line = about.is_help.then_some(self.line);
@@ -35,12 +34,13 @@ impl Parser {
         Ok(used)
     }
 
-    /// What follows the expected series with this value, up to the end of the line, if that is not just a newline.
+    /// What follows the expected series with this value and timestamp, up to the end of the line.
     pub(super) fn expected_tail<V: Visitor>(
         &mut self,
         line: Line<'_>,
         series: Known,
         value: f64,
+        timestamp: Option<i64>,
         mut end: usize,
         visitor: &mut V,
     ) -> Result<Option<usize>, Error<V::Error>> {
@@ -48,17 +48,8 @@ impl Parser {
         if self.skip_created && counts(self.kind) && is_created(&rest[..series.len]) {
             return Ok(None);
         }
-        let mut timestamp = None;
-        if rest[end] == b' ' && rest.get(end + 1) != Some(&b'#') {
-            let Some((seconds, used)) = read_value(&rest[end + 1..]) else { return Ok(None) };
-            timestamp = milliseconds(seconds);
-            end += 1 + used;
-            if timestamp.is_none() {
-                return Ok(None);
-            }
-        }
         let mut exemplar = None;
-        if begins_exemplar(rest, end) == Ok(true) {
+        if rest[end] == b' ' && begins_exemplar(rest, end) == Ok(true) {
             exemplar = read_exemplar(rest, end, &mut self.exemplar_labels).ok();
             end = exemplar.as_ref().map_or(end, |exemplar| exemplar.end);
         }
@@ -97,14 +88,14 @@ impl Parser {
         let series = &view[..end];
         if skips && is_created(series) {
             self.starts.created(line.text, series, self.kind, tail.value, |row, at| visitor.created(row, at));
-            return self.complete(rest, Ok(tail.end));
+            return self.complete_at(rest, newline, tail.end);
         }
         let row = match row.or_else(|| visitor.find(series)) {
             Some(row) => row,
             None => visitor.learn(Series::new(series, &self.spans, self.kind)).map_err(Error::Refused)?,
         };
         self.tell(line, Known { row, len: end }, &tail, visitor)?;
-        self.complete(rest, Ok(tail.end))
+        self.complete_at(rest, newline, tail.end)
     }
 
     /// Tells a sample, and what came with it.
