@@ -40,7 +40,9 @@ impl Positional {
 
 impl Visitor for Positional {
     type Error = Infallible;
-    const WANTS_METADATA: bool = false;
+    fn wants_metadata(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn expected_len(&self) -> usize {
