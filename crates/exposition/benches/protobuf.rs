@@ -41,6 +41,10 @@ impl Positional {
 impl Visitor for Positional {
     type Error = Infallible;
 
+    fn wants_metadata(&self) -> bool {
+        false
+    }
+
     #[inline]
     fn expected_len(&self) -> usize {
         self.lens.get(self.next).map_or(0, |len| usize::from(*len))
@@ -53,10 +57,6 @@ impl Visitor for Positional {
 
     fn find(&mut self, text: &[u8]) -> Option<u32> {
         (Some(&xxh3_64(text)) == self.texts.get(self.next)).then_some(self.next as u32)
-    }
-
-    fn wants_metadata(&self) -> bool {
-        false
     }
 
     fn learn(&mut self, series: Series<'_>) -> Result<u32, Infallible> {

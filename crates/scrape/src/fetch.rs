@@ -103,8 +103,8 @@ pub(crate) struct Terms {
     pub(crate) timeout: Duration,
     pub(crate) limit: BodyLimit,
     pub(crate) fallback: Option<ScrapeProtocol>,
-    /// Bytes of memory that series may take that the target didn't have before.
-    pub(crate) max_new: usize,
+    /// Bytes of memory that new series, histograms and exemplars may take.
+    pub(crate) max_memory: usize,
 }
 
 /// What became of a scrape.
@@ -142,7 +142,7 @@ pub(crate) async fn scrape(
     let format = check_content_type(content_type, terms.fallback);
     let mut workbench = pool.take();
     let Workbench { scratch, gunzip } = &mut *workbench;
-    let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch).with_max_new(terms.max_new);
+    let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch).with_max_memory(terms.max_memory);
     let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, compression: None };
     let read = match timeout_at(deadline, reader.read(response, gunzip)).await {
         Ok(read) => read,

@@ -30,7 +30,11 @@ async fn bodies_beyond_the_bound_end_at_it_and_cost_no_more_memory() {
     let large = format!("body size limit exceeded: {LIMIT} bytes or more (--scrape.max-body-size)");
     let bad = [
         ("a bomb", fixed(gzipped, bomb).await, large.clone()),
-        ("a bomb of series", fixed(gzipped, gzip(&series)).await, format!("new series take more than {LIMIT} bytes of memory")),
+        (
+            "a bomb of series",
+            fixed(gzipped, gzip(&series)).await,
+            format!("new series, histograms and exemplars take more than {LIMIT} bytes of memory"),
+        ),
         ("endless text", endless(TEXT, Vec::new(), line.clone()).await, large.clone()),
         ("endless OpenMetrics", endless(OPEN_METRICS, Vec::new(), line).await, large.clone()),
         ("an endless message", endless(PROTOBUF, message, vec![0x0a; 10_000]).await, large.clone()),

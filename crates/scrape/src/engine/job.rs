@@ -49,7 +49,7 @@ impl Job {
             timeout: target.timeout,
             limit: BodyLimit::new(self.config.body_size_limit, self.config.max_body_size),
             fallback: self.config.fallback_protocol,
-            max_new: usize::try_from(self.config.max_body_size).unwrap_or(usize::MAX),
+            max_memory: usize::try_from(self.config.max_body_size).unwrap_or(usize::MAX),
         }
     }
 

@@ -28,7 +28,7 @@ impl Scraper {
             timeout: Duration::from_secs(20),
             limit: BodyLimit::new(0, LIMIT),
             fallback: Some(ScrapeProtocol::PrometheusText0_0_4),
-            max_new: usize::MAX,
+            max_memory: usize::MAX,
         };
         let series = TargetSeries::new(1, Labels::empty(), Arc::new(Rules::default()));
         Self { series, pool: Pool::new(1), terms, now: 0 }

@@ -6,15 +6,39 @@ use model::{Batch, Counts, Details, Exemplar, Histogram, Layout, LayoutBuilder, 
 
 use super::layouts::{self, Finder};
 
+/// What a label takes beside its texts.
+const LABEL_BYTES: usize = 16;
+
 /// In the order of the body, so rows may come in any order, and more than once.
 #[derive(Debug, Default)]
 pub(super) struct DetailColumns {
     pub(super) histograms: Vec<(u32, Histogram)>,
     pub(super) exemplars: Vec<(u32, Exemplar)>,
     pub(super) created: Vec<(u32, i64)>,
+    /// Bytes that everything together takes, roughly.
+    pub(super) bytes: usize,
 }
 
 impl DetailColumns {
+    /// Adds a histogram.
+    pub(super) fn push_histogram(&mut self, row: u32, histogram: Histogram) {
+        self.bytes += size_of::<(u32, Histogram)>() + histogram.heap_bytes();
+        self.histograms.push((row, histogram));
+    }
+
+    /// Adds an exemplar.
+    pub(super) fn push_exemplar(&mut self, row: u32, exemplar: Exemplar) {
+        let labels: usize = exemplar.labels.iter().map(|(name, value)| LABEL_BYTES + name.len() + value.len()).sum();
+        self.bytes += size_of::<(u32, Exemplar)>() + labels;
+        self.exemplars.push((row, exemplar));
+    }
+
+    /// Adds a start time.
+    pub(super) fn push_created(&mut self, row: u32, created: i64) {
+        self.bytes += size_of::<(u32, i64)>();
+        self.created.push((row, created));
+    }
+
     pub(super) fn clear(&mut self) {
         // Not kept for the next target: most have none.
         *self = Self::default();
@@ -42,7 +66,7 @@ impl DetailColumns {
 
     /// The details of a batch; only after [`DetailColumns::sort`].
     pub(super) fn take(&mut self) -> Details {
-        let Self { histograms, exemplars, created } = std::mem::take(self);
+        let Self { histograms, exemplars, created, bytes: _ } = std::mem::take(self);
         Details { histograms: histograms.into(), exemplars: exemplars.into(), created: created.into() }
     }
 }

@@ -101,9 +101,9 @@ pub enum SeriesError {
         /// The series' labels.
         labels: usize,
     },
-    /// More new series than the process has memory for.
-    #[error("the target's new series take more than {limit} bytes of memory (--scrape.max-body-size); sample_limit bounds their number")]
-    NewSeries {
+    /// New series, histograms and exemplars for which the process has no memory.
+    #[error("new series, histograms and exemplars take more than {limit} bytes of memory (--scrape.max-body-size)")]
+    Memory {
         /// The bound in bytes.
         limit: usize,
     },

@@ -62,11 +62,11 @@ impl<'a> Session<'a> {
         Self { parsers: &mut scratch.parsers, visit: Visit::new(target, &mut scratch.columns, timestamp) }
     }
 
-    /// Bounds the memory of series that are not known yet, in bytes: short lines of new series take several times their length. What
-    /// goes beyond fails the scrape.
+    /// Bounds the memory of what the scrape brings beside values of series that are known, in bytes: short lines of new series take
+    /// several times their length, and so do histograms. What goes beyond fails the scrape.
     #[must_use]
-    pub fn with_max_new(mut self, bytes: usize) -> Self {
-        self.visit.max_new = bytes;
+    pub fn with_max_memory(mut self, bytes: usize) -> Self {
+        self.visit.max_memory = bytes;
         self
     }
 
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         let finished = self.parsers.finish(&mut self.visit);
         self.visit.end();
         let (counts, limit) = (self.visit.counts, self.visit.target.rules.sample_limit);
-        if let Err(error) = finished {
+        if let Err(error) = finished.and_then(|()| self.visit.check_memory()) {
             return Err((error, counts));
         }
         if limit > 0 && counts.taken > limit {

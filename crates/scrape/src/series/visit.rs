@@ -43,8 +43,8 @@ pub(super) struct Visit<'a> {
     /// Rows of the layout that have a value.
     pub(super) seen: usize,
     pub(super) counts: Counts,
-    /// Bytes that new series may take.
-    pub(super) max_new: usize,
+    /// Bytes that new series, histograms and exemplars may take.
+    pub(super) max_memory: usize,
     /// The first breach of the bucket limit.
     pub(super) bucket_limit: Option<SeriesError>,
 }
@@ -65,7 +65,7 @@ impl<'a> Visit<'a> {
             told_at,
             seen: 0,
             counts,
-            max_new: usize::MAX,
+            max_memory: usize::MAX,
             bucket_limit: None,
         }
     }
@@ -157,28 +157,29 @@ impl Visitor for Visit<'_> {
         let extras = self.columns.extras.len();
         self.sample(row, histogram.sum, timestamp)?;
         if place == Some(UNSEEN_BITS) {
-            self.columns.details.histograms.push((row, histogram));
+            self.columns.details.push_histogram(row, histogram);
         } else if let Some(extra) = self.columns.extras.get_mut(extras) {
+            self.columns.details.bytes += size_of::<Histogram>() + histogram.heap_bytes();
             extra.histogram = Some(Box::new(histogram));
         }
-        Ok(())
+        self.check_memory()
     }
 
     fn exemplar(&mut self, row: u32, exemplar: Exemplar) {
-        if (row as usize) >= self.columns.values.len() {
-            return; // OVER
+        if !self.has_place(row) {
+            return;
         }
         if !exemplars::is_valid(&exemplar) {
             self.counts.exemplars_refused += 1;
         } else if exemplar.timestamp.is_some() || !self.columns.is_histogram(row) {
             // As in Prometheus: exemplars of native histograms need a time.
-            self.columns.details.exemplars.push((row, exemplar));
+            self.columns.details.push_exemplar(row, exemplar);
         }
     }
 
     fn created(&mut self, row: u32, created: i64) {
-        if (row as usize) < self.columns.values.len() {
-            self.columns.details.created.push((row, created));
+        if self.has_place(row) {
+            self.columns.details.push_created(row, created);
         }
     }
 
@@ -237,8 +238,9 @@ impl Visit<'_> {
             }
             Err(BucketLimit::Exceeded { buckets, limit }) => {
                 self.counts.scraped += 1;
-                let series = self.shown(row);
-                self.bucket_limit.get_or_insert(SeriesError::BucketLimit { series, buckets, limit });
+                if self.bucket_limit.is_none() {
+                    self.bucket_limit = Some(SeriesError::BucketLimit { series: self.shown(row), buckets, limit });
+                }
                 Ok(false)
             }
         }
@@ -253,7 +255,20 @@ impl Visit<'_> {
         labels::shown(self.columns.merged.iter())
     }
 
+    /// Whether something may be added to a row: it is not beyond the sample limit, and there is memory for it. Who goes beyond that is
+    /// told at the end of the body, if not before.
+    fn has_place(&self, row: u32) -> bool {
+        (row as usize) < self.columns.values.len() && self.check_memory().is_ok()
+    }
+
+    /// Whether what the scrape has brought so far keeps to the bound of memory.
+    pub(super) fn check_memory(&self) -> Result<(), SeriesError> {
+        let bytes = self.columns.fresh.bytes() + self.columns.details.bytes;
+        if bytes > self.max_memory { Err(SeriesError::Memory { limit: self.max_memory }) } else { Ok(()) }
+    }
+
     fn take_in(&mut self, series: Series<'_>) -> Result<u32, SeriesError> {
+        self.check_memory()?;
         let Columns { exposed, merged, fresh, values, families, .. } = &mut *self.columns;
         let row = u32::try_from(values.len()).ok().filter(|row| *row < OVER).ok_or(SeriesError::TooManySeries)?;
         let rules = &self.target.rules;
@@ -265,9 +280,6 @@ impl Visit<'_> {
             name: error.name,
         })?;
         labels::check(merged, rules)?;
-        if fresh.heap_bytes() > self.max_new {
-            return Err(SeriesError::NewSeries { limit: self.max_new });
-        }
         let wanted = rules.honor_metadata.then(|| merged.get(METRIC_NAME)).flatten();
         let metadata = wanted.and_then(|name| families.of(name, &self.target.layout));
         let text = series.text();

@@ -103,11 +103,11 @@ fn new_series_have_a_bound_of_memory_and_known_ones_have_none() {
     let mut target = Target::new(Rules::default());
     let mut scrape = |max: usize| {
         target.now += 1000;
-        let mut session = target.series.begin(target.now, Format::PrometheusText, &mut target.scratch).with_max_new(max);
+        let mut session = target.series.begin(target.now, Format::PrometheusText, &mut target.scratch).with_max_memory(max);
         session.feed(body.as_bytes()).map(|()| session.finish().unwrap().counts.added)
     };
     let error = scrape(50_000).unwrap_err();
-    assert_eq!(error, SeriesError::NewSeries { limit: 50_000 });
+    assert_eq!(error, SeriesError::Memory { limit: 50_000 });
     assert!(error.to_string().contains("--scrape.max-body-size"));
     assert_eq!(scrape(1_000_000), Ok(5000));
     assert_eq!(scrape(50_000), Ok(0));

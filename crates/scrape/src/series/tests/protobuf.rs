@@ -189,3 +189,22 @@ fn what_is_no_message_fails_the_scrape() {
     assert!(matches!(error, SeriesError::Protobuf(_)), "{error}");
     assert!(error.to_string().starts_with("the target's answer can't be parsed: "), "{error}");
 }
+
+#[test]
+fn histograms_and_exemplars_have_a_bound_of_memory_too() {
+    let families: Vec<MetricFamily> = (0..100).map(|n| histogram(&format!("h{n}"))).collect();
+    let counters: Vec<MetricFamily> = (0..100).map(|n| counter(&format!("c{n}"), 1.0, 0)).collect();
+    let mut target = Target::new(native());
+    target.read(&families);
+    let mut counting = Target::new(native());
+    counting.read(&counters);
+    for (target, families) in [(&mut target, families), (&mut counting, counters)] {
+        let mut scrape = |max: usize| {
+            target.now += 1000;
+            let mut session = target.series.begin(target.now, Format::Protobuf, &mut target.scratch).with_max_memory(max);
+            session.feed(&body(&families)).and_then(|()| session.finish().map(drop).map_err(|(error, _)| error))
+        };
+        assert_eq!(scrape(4000), Err(SeriesError::Memory { limit: 4000 }), "though no series is new");
+        assert_eq!(scrape(1_000_000), Ok(()));
+    }
+}
