@@ -6,12 +6,12 @@ mod host;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use delivery::encode::{Content, Encoder, Message, Request, Scratch};
+use delivery::encode::{Content, Encoder, Message, Scratch};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use host::Host;
 use model::{Batch, Labels};
-use prost::Message;
+use prost::Message as _;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 
 fn main() {

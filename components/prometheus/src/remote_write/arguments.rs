@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use component::RuleBlock;
+use delivery::{Compression, Dialect, Message};
 use net::{CloudAuthConfig, HttpClientConfig, HttpUrl};
 use syntax::{Block, Secret};
 
 /// The remote-write message of version 1.0.
 const MESSAGE_1_0: &str = "prometheus.WriteRequest";
+/// The remote-write message of version 2.0.
+const MESSAGE_2_0: &str = "io.prometheus.write.v2.Request";
 
 /// Sends metrics to receivers of Prometheus' remote write.
 #[derive(Block, Clone, Debug, PartialEq)]
@@ -44,9 +47,13 @@ pub struct Endpoint {
     pub send_native_histograms: bool,
     /// Whether each connection goes to one of the receiver's addresses by chance, rather than to the first that answers.
     pub round_robin_dns: bool,
-    /// The message; only that of remote write 1.0 is supported yet.
+    /// The message: `prometheus.WriteRequest` (remote write 1.0) or `io.prometheus.write.v2.Request` (2.0). A receiver that does not
+    /// understand 2.0 gets 1.0.
     #[syntax(default = MESSAGE_1_0.to_owned())]
     pub protobuf_message: String,
+    /// How requests are compressed: `snappy`, or `zstd` for less than half of the bytes, if the receiver takes it. Not in Alloy.
+    #[syntax(default = "snappy".to_owned())]
+    pub compression: String,
     /// HTTP/2 is off by default here, as in Alloy.
     #[syntax(squash)]
     pub http_client: HttpClientConfig,
@@ -149,10 +156,26 @@ impl Arguments {
 }
 
 impl Endpoint {
+    /// The message and its compression.
+    ///
+    /// # Errors
+    /// A name that is none of those known.
+    pub fn dialect(&self) -> Result<Dialect, String> {
+        let message = match self.protobuf_message.as_str() {
+            MESSAGE_1_0 => Message::V1,
+            MESSAGE_2_0 => Message::V2,
+            other => return Err(format!("unknown protobuf_message {other:?}; use {MESSAGE_1_0:?} or {MESSAGE_2_0:?}")),
+        };
+        let compression = match self.compression.as_str() {
+            "snappy" => Compression::Snappy,
+            "zstd" => Compression::Zstd,
+            other => return Err(format!("unknown compression {other:?}; use \"snappy\" or \"zstd\"")),
+        };
+        Ok(Dialect { message, compression })
+    }
+
     fn validate(&self) -> Result<(), String> {
-        if self.protobuf_message != MESSAGE_1_0 {
-            return Err(format!("protobuf_message {:?} is not supported yet; use {MESSAGE_1_0:?}", self.protobuf_message));
-        }
+        self.dialect()?;
         self.cloud_auth.check_with(&self.http_client)?;
         let queue = &self.queue_config;
         if queue.capacity == 0 || queue.min_shards == 0 || queue.max_samples_per_send == 0 {
@@ -206,7 +229,8 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_without_telling_the_password() {
         for (source, part) in [
-            ("protobuf_message = \"io.prometheus.write.v2.Request\"", "not supported yet"),
+            ("protobuf_message = \"io.prometheus.write.v3.Request\"", "unknown protobuf_message"),
+            ("compression = \"gzip\"", "unknown compression"),
             ("sigv4 {\n}\nbasic_auth {\nusername = \"u\"\npassword = \"hunter2\"\n}", "at most one of sigv4, azuread, google_iam"),
             ("queue_config {\nmax_shards = 1\nmin_shards = 2\n}", "max_shards"),
             ("write_relabel_config {\nregex = \"(\"\n}", "rule 1"),

@@ -210,6 +210,7 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
         external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
         content: Content { exemplars: endpoint.send_exemplars, native_histograms: endpoint.send_native_histograms },
+        dialect: endpoint.dialect()?,
         remote_timeout: endpoint.remote_timeout,
         queue: QueueConfig {
             capacity: queue.capacity,
