@@ -15,6 +15,7 @@ use http_body_util::Full;
 use model::Refused;
 use net::server::{Answer, Memory, ReadError, Reply, RequestBody};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::arguments::{MESSAGE_1, MESSAGE_2};
 use super::intake::{Intake, MAX_REQUEST, Refusals, Taken, Version};
@@ -27,6 +28,10 @@ pub(super) const PATH: &str = "/api/v1/metrics/write";
 const ROUTE: &str = "api_v1_metrics_write";
 /// Bytes of bodies that may be under way at a time.
 const MAX_UNDER_WAY: usize = 128 << 20;
+/// A body from this size on (two hundred times the usual one) is read aside, so that nobody else waits for it.
+const LARGE: usize = 256 << 10;
+/// So many of those at a time: each takes up to 32 MiB unpacked.
+const MAX_LARGE: usize = 2;
 /// What a sender is told to wait if a receiver further down has no room. Prometheus' sender takes whole seconds.
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("1");
 /// Refused series are logged this often at most.
@@ -56,6 +61,7 @@ pub(super) struct Handler {
     /// The last refusal, if nothing was taken since.
     pub trouble: Mutex<Option<Refused>>,
     memory: Memory,
+    large: Semaphore,
     logged: AtomicU64,
 }
 
@@ -69,11 +75,12 @@ impl Handler {
             id: id.into(),
             trouble: Mutex::default(),
             memory: Memory::new(MAX_UNDER_WAY),
+            large: Semaphore::new(MAX_LARGE),
             logged: AtomicU64::new(0),
         })
     }
 
-    async fn write(&self, request: Request<RequestBody>) -> Result<Reply, Refusal> {
+    async fn write(self: &Arc<Self>, request: Request<RequestBody>) -> Result<Reply, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
@@ -94,7 +101,13 @@ impl Handler {
             self.metrics.repeated.inc();
             return Ok(answer(StatusCode::NO_CONTENT, version, written, Bytes::new()));
         }
-        self.take(&body, key, version)
+        if body.len() < LARGE {
+            return self.take(&body, key, version);
+        }
+        let _place = self.large.acquire().await; // never closed
+        let this = self.clone();
+        let taken = tokio::task::spawn_blocking(move || this.take(&body, key, version)).await;
+        taken.unwrap_or_else(|_| Err(Refusal::Malformed("the request could not be read".to_owned()))) // a panic, reported already
     }
 
     /// Reads a request and hands on what is in it. A request is taken wholly: while a receiver lacks a part of it, it is not acknowledged,
