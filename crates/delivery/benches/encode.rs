@@ -23,39 +23,54 @@ fn main() {
     divan::main();
 }
 
-/// Bytes on the wire and in memory per sample and series.
+/// Bytes on the wire and in memory per sample and series. In groups of one value each, targets differ in their instance alone.
 fn bytes_per_sample() {
-    println!("bytes per sample, hosts with values of their own:");
-    for max_samples in [500, 2000] {
-        let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, number)).collect();
-        let encoder = Encoder::new(Labels::empty(), None, Content::default(), Message::V1, max_samples);
+    println!(
+        "                                      | bytes per sample: first send, fifth, last, and that with zstd | templates per series"
+    );
+    for (grouped, max_samples, message) in [
+        (false, 500, Message::V1),
+        (false, 2000, Message::V1),
+        (false, 2000, Message::V2),
+        (true, 2000, Message::V1),
+        (true, 2000, Message::V2),
+    ] {
+        let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, if grouped { 0 } else { number })).collect();
+        let encoder = Encoder::new(Labels::empty(), None, Content::default(), message, max_samples);
+        let batches = |tick| -> Vec<Batch> { hosts.iter().map(|host| host.batch(tick)).collect() };
+        let samples = samples(&batches(0));
         let mut sizes = Vec::new();
         for tick in 0..300 {
-            let batches: Vec<Batch> = hosts.iter().map(|host| host.batch(tick)).collect();
-            let requests = requests(&encoder, &batches);
-            sizes.push(requests.iter().map(Bytes::len).sum::<usize>() as f64 / samples(&batches));
+            sizes.push(total(&requests(&encoder, &batches(tick))) / samples);
         }
-        let last: Vec<Batch> = hosts.iter().map(|host| host.batch(299)).collect();
+        let last = requests(&encoder, &batches(300));
+        let mut scratch = Scratch::default();
+        let zstd: Vec<Bytes> = last.iter().map(|body| scratch.to_zstd(body).unwrap_or_default()).collect();
         let usage = encoder.template_usage();
-        let series = hosts.iter().map(|host| host.layout.len()).sum::<usize>() as f64;
         println!(
-            "  1.0, at most {max_samples} a request: {:.2} first, {:.2} fifth, {:.2} last; as Prometheus {:.2}; templates {:.1} B/series, {:.1} made, {:.1} widened per chunk",
+            "{} values, {message:?}, {max_samples:4} a request: {:5.2} {:5.2} {:5.2} {:5.2} | {:4.1} B",
+            if grouped { "the same" } else { " of their own" },
             sizes[0],
             sizes[4],
             sizes[299],
-            as_prometheus(&last, max_samples),
-            usage.bytes as f64 / series,
-            usage.built as f64 / (8.0 * hosts[0].layout.chunks().len() as f64),
-            usage.widened as f64 / (8.0 * hosts[0].layout.chunks().len() as f64),
+            total(&zstd) / samples,
+            usage.bytes as f64 / samples,
         );
+        if message == Message::V1 {
+            println!("  as Prometheus makes it: {:.2}", as_prometheus(&batches(300), max_samples));
+        }
     }
+}
+
+fn total(bodies: &[Bytes]) -> f64 {
+    bodies.iter().map(Bytes::len).sum::<usize>() as f64
 }
 
 /// What values cost that change seldom: each constant one with this probability per tick.
 fn seldom_changes() {
     println!("values that change seldom:");
     for every in [100, 1000, 10_000] {
-        let (host, encoder, mut scratch) = (Host::new(0, 0), encoder(), Scratch::default());
+        let (host, encoder, mut scratch) = (Host::new(0, 0), encoder(Message::V1), Scratch::default());
         let (mut spent, mut bytes, ticks) = (Duration::ZERO, 0, 2000);
         let mut offsets = vec![0.0; host.layout.len()];
         for tick in 0..ticks {
@@ -109,15 +124,24 @@ fn as_prometheus(batches: &[Batch], max_samples: usize) -> f64 {
 }
 
 /// Series sent by template.
-#[divan::bench]
-fn template(bencher: Bencher<'_, '_>) {
-    bench_ticks(bencher, |_| {});
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn template(bencher: Bencher<'_, '_>, message: Message) {
+    bench_ticks(bencher, message, |_| {});
 }
 
 /// Series sent by template with a timestamp of their own each.
 #[divan::bench]
 fn template_with_own_timestamps(bencher: Bencher<'_, '_>) {
-    bench_ticks(bencher, |batch| batch.timestamps = Some((0..batch.len()).map(|i| batch.timestamp - i as i64).collect()));
+    let own = |batch: &mut Batch| batch.timestamps = Some((0..batch.len()).map(|i| batch.timestamp - i as i64).collect());
+    bench_ticks(bencher, Message::V1, own);
+}
+
+/// What zstd adds to a request.
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn zstd(bencher: Bencher<'_, '_>, message: Message) {
+    let (encoder, host, mut scratch) = (encoder(message), Host::new(0, 0), Scratch::default());
+    let body = (0..3).map(|tick| request(&encoder, &host.batch(tick), &mut scratch)).next_back().unwrap_or_default();
+    bencher.counter(ItemsCount::new(host.layout.len())).bench_local(|| scratch.to_zstd(&body));
 }
 
 /// A send in which a value changes per chunk that had been constant: the template is widened.
@@ -127,7 +151,7 @@ fn widening_templates(bencher: Bencher<'_, '_>) {
     let mut batch = host.batch(2);
     change(&mut batch, |row, value| value == 0.0 && row % 256 == 200);
     let with_templates = || {
-        let encoder = encoder();
+        let encoder = encoder(Message::V1);
         (0..2).for_each(|tick| drop(request(&encoder, &host.batch(tick), &mut Scratch::default())));
         encoder
     };
@@ -138,18 +162,18 @@ fn widening_templates(bencher: Bencher<'_, '_>) {
 }
 
 /// Series encoded and compressed for this request.
-#[divan::bench]
-fn ordinary(bencher: Bencher<'_, '_>) {
-    bench_ticks(bencher, |batch| batch.timestamp = 1 << 43); // no template holds it
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn ordinary(bencher: Bencher<'_, '_>, message: Message) {
+    bench_ticks(bencher, message, |batch| batch.timestamp = 1 << 43); // no template holds it
 }
 
 /// The second sight of a target, which makes its templates.
-#[divan::bench]
-fn making_templates(bencher: Bencher<'_, '_>) {
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn making_templates(bencher: Bencher<'_, '_>, message: Message) {
     let (host, mut scratch) = (Host::new(0, 0), Scratch::default());
     let batch = host.batch(1);
     let seen_once = || {
-        let encoder = encoder();
+        let encoder = encoder(message);
         request(&encoder, &host.batch(0), &mut Scratch::default());
         encoder
     };
@@ -157,8 +181,8 @@ fn making_templates(bencher: Bencher<'_, '_>) {
 }
 
 /// Scrape after scrape of one host, each changed by `edit`.
-fn bench_ticks(bencher: Bencher<'_, '_>, mut edit: impl FnMut(&mut Batch)) {
-    let (encoder, host, mut scratch) = (encoder(), Host::new(0, 0), Scratch::default());
+fn bench_ticks(bencher: Bencher<'_, '_>, message: Message, mut edit: impl FnMut(&mut Batch)) {
+    let (encoder, host, mut scratch) = (encoder(message), Host::new(0, 0), Scratch::default());
     let batches: Vec<Batch> = (0..64)
         .map(|tick| {
             let mut batch = host.batch(tick);
@@ -176,8 +200,8 @@ fn bench_ticks(bencher: Bencher<'_, '_>, mut edit: impl FnMut(&mut Batch)) {
     });
 }
 
-fn encoder() -> Encoder {
-    Encoder::new(Labels::empty(), None, Content::default(), Message::V1, 2000)
+fn encoder(message: Message) -> Encoder {
+    Encoder::new(Labels::empty(), None, Content::default(), message, 2000)
 }
 
 fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {

@@ -26,12 +26,30 @@ pub struct Config {
     pub content: Content,
     /// The message and its compression, if the receiver understands them.
     pub dialect: Dialect,
+    /// Metadata beside remote write 1.0; none sends none.
+    pub metadata: Option<MetadataConfig>,
     /// How long a request may take before it counts as failed and is sent again.
     pub remote_timeout: Duration,
     /// Shards, sizes and waiting times.
     pub queue: QueueConfig,
     /// Memory and disk.
     pub buffer: BufferConfig,
+}
+
+/// The arguments of the block `metadata_config`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataConfig {
+    /// How often what is known is sent.
+    pub interval: Duration,
+    /// Most families in one request.
+    pub max_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    /// The defaults of Prometheus and Alloy.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), max_per_send: 2000 }
+    }
 }
 
 /// The arguments of the block `queue_config`.
@@ -130,7 +148,10 @@ impl Config {
     /// [`ConfigError`] naming the argument.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let queue = &self.queue;
+        let metadata = self.metadata.as_ref();
         let zeros = [
+            (metadata.is_some_and(|metadata| metadata.interval.is_zero()), "send_interval"),
+            (metadata.is_some_and(|metadata| metadata.max_per_send == 0), "max_samples_per_send of metadata"),
             (queue.capacity == 0, "capacity"),
             (queue.min_shards == 0, "min_shards"),
             (queue.max_shards == 0, "max_shards"),
@@ -173,6 +194,7 @@ mod tests {
             relabel: None,
             content: Content::default(),
             dialect: Dialect::default(),
+            metadata: Some(MetadataConfig::default()),
             remote_timeout: Duration::from_secs(30),
             queue: QueueConfig::default(),
             buffer: BufferConfig::default(),

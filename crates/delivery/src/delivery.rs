@@ -14,6 +14,7 @@ use tracing::info;
 use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
 use crate::dialect::Negotiation;
 use crate::encode::{Encoder, Message, TemplateUsage};
+use crate::metadata;
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
 use crate::send::Post;
@@ -84,7 +85,7 @@ impl Delivery {
         metrics.shards.set(config.queue.min_shards as i64);
         metrics.message_version.set(if config.dialect.message == Message::V2 { 2 } else { 1 });
         let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
-        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, config.content, queue, config.queue.max_shards));
+        let shared = Arc::new(Shared::new(&config, url, metrics, queue));
         let encoder = |message| {
             let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
             Encoder::new(external, relabel, config.content, message, config.queue.max_samples_per_send)
@@ -95,6 +96,9 @@ impl Delivery {
         let mut tasks = JoinSet::new();
         for lane in 0..sender.config.queue.max_shards {
             tasks.spawn_on(Shard::new(lane, sender.clone()).run(), handle);
+        }
+        if let Some(config) = sender.config.metadata.clone() {
+            tasks.spawn_on(metadata::run(sender.clone(), config), handle);
         }
         tasks.spawn_on(look_after(sender), handle);
         let spool = log.map(|log| {

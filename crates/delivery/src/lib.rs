@@ -7,6 +7,7 @@ mod delivery;
 mod dialect;
 #[doc(hidden)] // for benches
 pub mod encode;
+mod metadata;
 mod metrics;
 mod queue;
 mod retry;
@@ -17,7 +18,8 @@ mod spool;
 mod status;
 
 pub use config::{
-    BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig, VOLUME_PERCENT,
+    BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, MetadataConfig, QueueConfig,
+    VOLUME_PERCENT,
 };
 pub use delivery::{Delivery, Drained, StartError};
 pub use dialect::{Compression, Dialect};

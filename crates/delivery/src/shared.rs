@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::encode::{Content, Tally};
+use crate::metadata::Families;
 use crate::metrics::EndpointMetrics;
 use crate::queue::{Queue, Wake};
 use crate::shards::sizing::Observed;
@@ -27,6 +29,9 @@ pub(crate) struct Shared {
     pub url: Box<str>,
     pub metrics: EndpointMetrics,
     content: Content,
+    /// What is known about the families of series that came.
+    pub families: Families,
+    wants_metadata: bool,
     queue: Mutex<Queue>,
     /// One per possible shard.
     lanes: Box<[Notify]>,
@@ -51,17 +56,20 @@ struct Condition {
     retry_log: Occasionally,
     reject_log: Occasionally,
     disk_log: Occasionally,
+    metadata_log: Occasionally,
 }
 
 impl Shared {
-    pub fn new(name: Box<str>, url: Box<str>, metrics: EndpointMetrics, content: Content, queue: Queue, max_lanes: usize) -> Self {
+    pub fn new(config: &Config, url: Box<str>, metrics: EndpointMetrics, queue: Queue) -> Self {
         Self {
-            name,
+            name: config.name.clone(),
             url,
             metrics,
-            content,
+            content: config.content,
+            families: Families::default(),
+            wants_metadata: config.metadata.is_some(),
             queue: Mutex::new(queue),
-            lanes: (0..max_lanes).map(|_| Notify::new()).collect(),
+            lanes: (0..config.queue.max_shards).map(|_| Notify::new()).collect(),
             spool: Notify::new(),
             idle: Notify::new(),
             progress: Progress::default(),
@@ -171,6 +179,14 @@ impl Shared {
         }
     }
 
+    /// Notes that metadata could not be sent, and is or is not sent again.
+    pub fn metadata_failed(&self, message: &str, again: bool) {
+        let mut condition = self.condition.lock();
+        if let Some(suppressed) = condition.metadata_log.check(Instant::now(), LOG_EVERY) {
+            warn!(remote_name = &*self.name, url = &*self.url, error = message, again, suppressed, "sending metadata failed");
+        }
+    }
+
     /// Notes that the receiver understands what it did not before.
     pub fn understood(&self, dialect: Dialect) {
         info!(remote_name = &*self.name, url = &*self.url, "the receiver understands {dialect} now");
@@ -261,6 +277,9 @@ impl ConsumeMetrics for Shared {
         }
         let latest = batch.timestamps.as_ref().map_or(batch.timestamp, |all| all.iter().copied().max().unwrap_or(batch.timestamp));
         let came = self.sent_of(Tally::of(&batch));
+        if self.wants_metadata {
+            self.families.note(&batch.layout);
+        }
         let mut outcome = Ok(());
         self.change(|queue| {
             queue.enqueue(batch, Instant::now()).unwrap_or_else(|refused| {

@@ -63,7 +63,7 @@ pub struct Endpoint {
     /// Queue and shards.
     #[syntax(block)]
     pub queue_config: QueueConfig,
-    /// Metadata. Remote write 1.0 sends none yet.
+    /// What targets say about their metrics (type, help, unit), sent beside the samples of remote write 1.0; 2.0 has it with each series.
     #[syntax(block)]
     pub metadata_config: MetadataConfig,
     /// A relabelling rule for this receiver.
@@ -186,6 +186,10 @@ impl Endpoint {
         }
         if queue.max_backoff < queue.min_backoff {
             return Err("max_backoff of queue_config is less than min_backoff".to_owned());
+        }
+        let metadata = &self.metadata_config;
+        if metadata.send && (metadata.send_interval.is_zero() || metadata.max_samples_per_send == 0) {
+            return Err("send_interval and max_samples_per_send of metadata_config must be greater than 0".to_owned());
         }
         if (1..delivery::MIN_DISK_BYTES).contains(&self.disk_queue.max_bytes) {
             return Err(format!("max_bytes of disk_queue must be 0 or at least {}", delivery::MIN_DISK_BYTES));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
-use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, Metrics, QueueConfig};
+use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, MetadataConfig, Metrics, QueueConfig};
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
@@ -202,7 +202,7 @@ fn endpoint_name(endpoint: &Endpoint) -> String {
 
 fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Path) -> Result<Config, String> {
     let rules = RuleBlock::compile(&endpoint.write_relabel_config)?;
-    let queue = &endpoint.queue_config;
+    let (queue, metadata) = (&endpoint.queue_config, &endpoint.metadata_config);
     Ok(Config {
         name: name.into(),
         url: endpoint.url.as_written().into(),
@@ -211,6 +211,7 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
         content: Content { exemplars: endpoint.send_exemplars, native_histograms: endpoint.send_native_histograms },
         dialect: endpoint.dialect()?,
+        metadata: metadata.send.then_some(MetadataConfig { interval: metadata.send_interval, max_per_send: metadata.max_samples_per_send }),
         remote_timeout: endpoint.remote_timeout,
         queue: QueueConfig {
             capacity: queue.capacity,

@@ -28,6 +28,7 @@ use cache::{Lookup, MIN_SENDS, TemplateCache};
 use extras::Extras;
 use outgoing::Outgoing;
 pub use outgoing::Relabel;
+pub(crate) use request::metadata_request;
 pub use request::{Counted, Request, Scratch};
 use rows::Wanted;
 use symbols::MAX_TEMPLATE_PLACES;

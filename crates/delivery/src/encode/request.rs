@@ -1,8 +1,10 @@
 //! A request in the making, and the memory that making it takes again and again.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use model::Metadata;
 
 use super::Message;
 use super::symbols::{Mark, Symbols};
@@ -126,6 +128,15 @@ impl Request {
         self.series_len += plain.len();
         scratch.plain = plain;
     }
+}
+
+/// A request of 1.0 that says what `families` are.
+pub(crate) fn metadata_request(families: &[Arc<Metadata>], scratch: &mut Scratch) -> Bytes {
+    scratch.plain.clear();
+    families.iter().for_each(|family| wire::put_metadata(&mut scratch.plain, family));
+    let mut request = Request::new(Message::V1, 0);
+    request.add_plain(scratch);
+    request.finish(scratch)
 }
 
 impl Default for Scratch {

@@ -52,9 +52,14 @@ const GAUGES: [(&str, &str); 12] = [
 ];
 
 /// Counters; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 15] = [
     ("prometheus_remote_storage_bytes_total", "Bytes sent after compression, without those of metadata."),
     ("prometheus_remote_storage_enqueue_retries_total", "Batches that were not taken because the queue was full."),
+    ("prometheus_remote_storage_metadata_total", "Families whose metadata was sent, each time that it was."),
+    ("prometheus_remote_storage_metadata_failed_total", "Families whose metadata the receiver would not take."),
+    ("prometheus_remote_storage_metadata_retried_total", "Families whose metadata was to be sent again."),
+    ("prometheus_remote_storage_metadata_bytes_total", "Bytes of metadata sent after compression."),
+    ("collector_remote_write_metadata_dropped_total", "Families whose metadata was not sent because there were too many."),
     ("collector_remote_write_refused_samples_total", "Samples that were not taken because the queue was full."),
     ("collector_remote_write_fallbacks_total", "Requests whose message or compression the receiver did not understand."),
     ("collector_remote_write_templates_built_total", "Templates made."),
@@ -95,6 +100,11 @@ pub(crate) struct EndpointMetrics {
     pub held: IntGauge,
     pub bytes: IntCounter,
     pub enqueue_retries: IntCounter,
+    pub metadata: IntCounter,
+    pub metadata_failed: IntCounter,
+    pub metadata_retried: IntCounter,
+    pub metadata_bytes: IntCounter,
+    pub metadata_dropped: IntCounter,
     pub refused: IntCounter,
     pub fallbacks: IntCounter,
     pub templates_built: IntCounter,
@@ -146,8 +156,9 @@ impl Metrics {
         let [shard_capacity, shards, shards_max, shards_min, shards_desired, max_samples_per_send, gauges @ ..] =
             self.gauges.each_ref().map(|family| family.with_label_values(&with));
         let [queue_bytes, disk_bytes, disk_samples, template_bytes, message_version, held] = gauges;
-        let [bytes, enqueue_retries, refused, fallbacks, templates_built, templates_widened, counters @ ..] =
+        let [bytes, enqueue_retries, metadata, metadata_failed, metadata_retried, metadata_bytes, metadata_dropped, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
+        let [refused, fallbacks, templates_built, templates_widened, counters @ ..] = counters;
         let [spilled, replayed, corrupt_records, disk_errors] = counters;
         let [highest_sent, highest_in] = self.times.each_ref().map(|family| family.with_label_values(&with));
         EndpointMetrics {
@@ -177,6 +188,11 @@ impl Metrics {
             held,
             bytes,
             enqueue_retries,
+            metadata,
+            metadata_failed,
+            metadata_retried,
+            metadata_bytes,
+            metadata_dropped,
             refused,
             fallbacks,
             templates_built,

@@ -211,7 +211,7 @@ impl<P: Post> Shard<P> {
 }
 
 /// An answer in words.
-fn describe(answer: &Result<Response, PostError>) -> String {
+pub(crate) fn describe(answer: &Result<Response, PostError>) -> String {
     match answer {
         Err(error) => error.to_string(),
         Ok(response) => format!("status {}: {}", response.status, send::excerpt(response.body_excerpt.trim())),

@@ -316,6 +316,7 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
         relabel: None,
         content: Content::default(),
         dialect: Dialect::default(),
+        metadata: None,
         remote_timeout: Duration::from_secs(30),
         queue: QueueConfig::default(),
         buffer: BufferConfig::default(),

@@ -7,6 +7,8 @@ pub(super) mod v2;
 pub(super) use details::{put_exemplar_field, put_histogram_field};
 pub(super) use v2::put_symbol;
 
+use model::Metadata;
+
 /// Key of `WriteRequest.timeseries` (field 1, length-delimited).
 pub(super) const SERIES: u8 = 0x0a;
 /// Key of `TimeSeries.labels` (field 1, length-delimited).
@@ -17,6 +19,10 @@ pub(super) const SAMPLE: u8 = 0x12;
 const NAME: u8 = 0x0a;
 /// Key of `Label.value` (field 2, length-delimited).
 const TEXT: u8 = 0x12;
+/// Key of `WriteRequest.metadata` (field 3, length-delimited).
+const METADATA: u8 = 0x1a;
+/// Keys of `MetricMetadata`: type (field 1, varint), name (2), help (4) and unit (5).
+const METADATA_KEYS: [u8; 4] = [0x08, 0x12, 0x22, 0x2a];
 /// Key of `Sample.value` (field 1, 64 bits).
 pub(super) const VALUE: u8 = 0x09;
 /// Key of `Sample.timestamp` (field 2, varint).
@@ -77,6 +83,17 @@ pub(super) fn put_series(out: &mut Vec<u8>, labels: &[u8], value: f64, timestamp
     out.extend_from_slice(&value.to_le_bytes());
     out.push(TIMESTAMP);
     put_varint(out, timestamp as u64); // int64: negative numbers are two's complement in ten bytes
+}
+
+/// Appends a whole `WriteRequest.metadata` field.
+pub(super) fn put_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
+    let [kind, family, help, unit] = METADATA_KEYS;
+    put_message(out, METADATA, |out| {
+        put_tagged(out, kind.into(), v2::type_number(metadata.kind).into());
+        put_text(out, family, &metadata.family);
+        put_text(out, help, &metadata.help);
+        put_text(out, unit, &metadata.unit);
+    });
 }
 
 /// Appends a whole `WriteRequest.timeseries` field: a series of encoded `labels` and what `put` appends to it.
