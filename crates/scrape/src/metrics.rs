@@ -6,7 +6,7 @@ mod summary;
 use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry};
 
-use crate::series::Counts;
+use crate::series::{Counts, Dropped};
 pub use summary::Summaries;
 
 /// Buckets of Prometheus' classic histograms of lengths.
@@ -127,17 +127,27 @@ impl Metrics {
 
     /// Adds what a scrape counted.
     pub(crate) fn count(&self, counts: &Counts) {
-        for (counter, count) in [
+        add([
             (&self.duplicates, counts.duplicates),
             (&self.out_of_order, counts.out_of_order),
             (&self.out_of_bounds, counts.out_of_bounds),
-            (&self.exemplars_out_of_order, counts.exemplars_out_of_order),
-            (&self.not_converted, counts.not_converted),
-            (&self.exemplars_refused, counts.exemplars_refused),
-        ] {
-            if count > 0 {
-                counter.inc_by(count as u64);
-            }
+        ]);
+    }
+
+    /// Adds what a good scrape did not hand on.
+    pub(crate) fn count_dropped(&self, dropped: &Dropped) {
+        add([
+            (&self.not_converted, dropped.not_converted),
+            (&self.exemplars_refused, dropped.exemplars_refused),
+            (&self.exemplars_out_of_order, dropped.exemplars_out_of_order),
+        ]);
+    }
+}
+
+fn add(counts: [(&IntCounter, usize); 3]) {
+    for (counter, count) in counts {
+        if count > 0 {
+            counter.inc_by(count as u64);
         }
     }
 }
@@ -200,19 +210,14 @@ mod tests {
     #[test]
     fn counts_are_added() {
         let metrics = Metrics::register(&Registry::new()).unwrap();
-        let counts = Counts {
-            duplicates: 1,
-            out_of_order: 2,
-            out_of_bounds: 3,
-            exemplars_out_of_order: 4,
-            not_converted: 5,
-            exemplars_refused: 6,
-            ..Counts::default()
-        };
-        metrics.count(&counts);
-        metrics.count(&counts);
+        let counts = Counts { duplicates: 1, out_of_order: 2, out_of_bounds: 3, ..Counts::default() };
+        let dropped = Dropped { not_converted: 4, exemplars_refused: 5, exemplars_out_of_order: 6 };
+        for _ in 0..2 {
+            metrics.count(&counts);
+            metrics.count_dropped(&dropped);
+        }
         let samples = [&metrics.duplicates, &metrics.out_of_order, &metrics.out_of_bounds];
-        let others = [&metrics.exemplars_out_of_order, &metrics.not_converted, &metrics.exemplars_refused];
+        let others = [&metrics.not_converted, &metrics.exemplars_refused, &metrics.exemplars_out_of_order];
         assert_eq!(samples.map(|counter| counter.get()), [2, 4, 6]);
         assert_eq!(others.map(|counter| counter.get()), [8, 10, 12]);
     }

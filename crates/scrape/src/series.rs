@@ -31,5 +31,5 @@ pub use exposition::HistogramForms;
 pub use format::Format;
 pub use report::{Report, ReportSeries};
 pub use rules::{NameValidation, Rules};
-pub use session::{Counts, Scraped, Scratch, Session};
+pub use session::{Counts, Dropped, Scraped, Scratch, Session};
 pub use state::TargetSeries;

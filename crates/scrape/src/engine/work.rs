@@ -63,7 +63,10 @@ impl Work {
         let metrics = &shared.parts.metrics;
         metrics.count(&counts);
         let (mut batches, error) = match result {
-            Ok(scraped) => (scraped.batches, None),
+            Ok(scraped) => {
+                metrics.count_dropped(&scraped.dropped);
+                (scraped.batches, None)
+            }
             Err(error) => (self.active.series.end(self.timestamp), Some(error)),
         };
         if let Some(error) = &error {

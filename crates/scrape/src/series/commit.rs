@@ -48,7 +48,7 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
         let values: Arc<[f64]> = std::iter::repeat_n(STALE_NAN, stale.len()).collect();
         scraped.batches.push(Batch::new(visit.target.source, Arc::new(stale), visit.timestamp, values));
     }
-    scraped.counts = visit.counts;
+    (scraped.counts, scraped.dropped) = (visit.counts, visit.dropped);
     scraped.counts.added = added;
     scraped
 }
@@ -226,7 +226,7 @@ impl Visit<'_> {
         let time_of = |row: u32| stamps.get(row as usize).copied().filter(|stamp| *stamp != NO_STAMP).unwrap_or(*timestamp);
         if !details.exemplars.is_empty() {
             let sorted = exemplars::sort_out(target.exemplars.get_or_insert_default(), std::mem::take(&mut details.exemplars), time_of);
-            (details.exemplars, self.counts.exemplars_out_of_order) = (sorted.new, sorted.out_of_order);
+            (details.exemplars, self.dropped.exemplars_out_of_order) = (sorted.new, sorted.out_of_order);
         }
         let zeros = if target.rules.start_zeros {
             let last = |row: u32| target.stamps.as_ref().and_then(|stamps| stamps.get(row as usize)).copied().unwrap_or(NO_STAMP);

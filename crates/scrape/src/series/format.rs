@@ -68,9 +68,9 @@ impl Parsers {
     /// As [`Parsers::feed`].
     pub(super) fn finish(&mut self, visit: &mut Visit<'_>) -> Result<(), SeriesError> {
         self.parse(visit, Piece::End)?;
-        visit.counts.exemplars_refused += self.text.refused_exemplars() as usize;
+        visit.dropped.exemplars_refused += self.text.refused_exemplars() as usize;
         if let Some(mut classic) = visit.target.classic.take() {
-            visit.counts.not_converted = classic.finish(visit)? as usize;
+            visit.dropped.not_converted = classic.finish(visit)? as usize;
             visit.target.classic = Some(classic);
         }
         Ok(())

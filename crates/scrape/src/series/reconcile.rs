@@ -46,6 +46,14 @@ fn spread(id: u32) -> u64 {
     u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// Numbers of new series with the labels of others, and the rows of those.
+struct SameLabels {
+    /// With those of an earlier new series.
+    seconds: Vec<(u32, u32)>,
+    /// With those of a row of the layout.
+    rows: Vec<(u32, u32)>,
+}
+
 /// Which new series are none.
 struct Settled {
     /// By number.
@@ -59,12 +67,12 @@ impl Visit<'_> {
     /// spellings the first counts. Returns which new series are none, by number.
     pub(super) fn reconcile(&mut self) -> Vec<bool> {
         let mut settled = Settled { all: vec![false; self.columns.fresh.len()], anew: HashMap::new() };
-        let (seconds, same) = self.same_labels();
-        for (number, row) in seconds {
+        let same = self.same_labels();
+        for (number, row) in same.seconds {
             self.second_spelling(number, row);
             settled.all[number as usize] = true;
         }
-        for (number, row) in same {
+        for (number, row) in same.rows {
             if self.columns.is_seen(row as usize) {
                 self.second_spelling(number, row);
             } else {
@@ -77,24 +85,23 @@ impl Visit<'_> {
         settled.all
     }
 
-    /// Series with the labels of another one: new ones with those of an earlier new one, and with those of a row of the layout. Each
-    /// with its number and the row of the other. What is told of the families of the second is told of the rows.
-    fn same_labels(&mut self) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    /// New series with the labels of others. What is told of their families is told of the rows that they are.
+    fn same_labels(&mut self) -> SameLabels {
         let (fresh, rows) = (&self.columns.fresh, self.rows as u32);
         let mut by_labels = ByLabels::new(fresh);
         let seconds = (0..fresh.len() as u32).filter_map(|number| Some((number, rows + by_labels.add(number)?))).collect();
-        let (mut found, mut row) = (Vec::new(), 0);
+        let (mut same, mut row) = (SameLabels { seconds, rows: Vec::new() }, 0);
         for chunk in self.target.layout.chunks() {
             for (at, series) in chunk.iter().enumerate() {
                 if let Some(number) = by_labels.find(self.target.rows.ids[row], series) {
-                    found.push((number, row as u32));
+                    same.rows.push((number, row as u32));
                     let told = fresh.series(number).metadata().filter(|told| chunk.metadata(at) != Some(*told));
                     self.columns.families.changed.extend(told.map(|told| (row as u32, told.clone())));
                 }
                 row += 1;
             }
         }
-        (seconds, found)
+        same
     }
 
     /// A new series is one that also came under another text, as `row`.

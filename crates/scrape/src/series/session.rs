@@ -25,11 +25,16 @@ pub struct Counts {
     pub out_of_bounds: usize,
     /// Samples that count against the sample limit.
     pub taken: usize,
-    /// Classic histograms that could not be converted. 0 if the scrape failed.
+}
+
+/// What a good scrape brought and is not handed on, beside samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Classic histograms that could not be converted.
     pub not_converted: usize,
-    /// Exemplars whose labels are too long or occur twice.
+    /// Exemplars whose labels are too long, occur twice or are not UTF-8.
     pub exemplars_refused: usize,
-    /// Exemplars that are older than the last one of their series, where a series has no other. 0 if the scrape failed.
+    /// Exemplars that are older than the last one of their series, where a series has no other.
     pub exemplars_out_of_order: usize,
 }
 
@@ -41,6 +46,8 @@ pub struct Scraped {
     pub batches: Vec<Batch>,
     /// What was counted.
     pub counts: Counts,
+    /// What is not handed on.
+    pub dropped: Dropped,
 }
 
 /// Memory that a scrape needs only while it goes on. To be used again for any target.

@@ -14,7 +14,7 @@ use super::format::Format;
 use super::index::Index;
 use super::labels::{self, Schema};
 use super::layouts::Finder;
-use super::session::Counts;
+use super::session::{Counts, Dropped};
 use super::state::{NO_STAMP, TargetSeries};
 
 /// The row of all series beyond the sample limit: they are only counted.
@@ -43,6 +43,7 @@ pub(super) struct Visit<'a> {
     /// Rows of the layout that have a value.
     pub(super) seen: usize,
     pub(super) counts: Counts,
+    pub(super) dropped: Dropped,
     /// Bytes that new series, histograms and exemplars may take.
     pub(super) max_memory: usize,
     /// The first breach of the bucket limit.
@@ -53,7 +54,6 @@ impl<'a> Visit<'a> {
     pub(super) fn new(target: &'a mut TargetSeries, columns: &'a mut Columns, timestamp: i64) -> Self {
         let (rows, families) = (target.rows.texts.len(), target.rules.wants_families());
         columns.reset(rows, target.rules.honor_metadata, target.format);
-        let (told_at, counts) = (usize::MAX, Counts::default());
         Self {
             target,
             columns,
@@ -62,9 +62,10 @@ impl<'a> Visit<'a> {
             next: 0,
             next_run: 0,
             families,
-            told_at,
+            told_at: usize::MAX,
             seen: 0,
-            counts,
+            counts: Counts::default(),
+            dropped: Dropped::default(),
             max_memory: usize::MAX,
             bucket_limit: None,
         }
@@ -170,7 +171,7 @@ impl Visitor for Visit<'_> {
             return;
         }
         if !exemplars::is_valid(&exemplar) {
-            self.counts.exemplars_refused += 1;
+            self.dropped.exemplars_refused += 1;
         } else if exemplar.timestamp.is_some() || !self.columns.is_histogram(row) {
             // As in Prometheus: exemplars of native histograms need a time.
             self.columns.details.push_exemplar(row, exemplar);

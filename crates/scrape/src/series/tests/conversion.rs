@@ -60,7 +60,7 @@ fn a_histogram_that_can_t_be_converted_is_counted_and_ends() {
     let mut target = converting(false);
     target.scrape(&body(3, 5));
     let scraped = target.scrape(&body(7, 5));
-    assert_eq!((names(&scraped).as_str(), scraped.counts.not_converted), ("a b h", 1));
+    assert_eq!((names(&scraped).as_str(), scraped.dropped.not_converted), ("a b h", 1));
     assert!(is_stale(*scraped.batches[1].values.last().unwrap()));
 }
 

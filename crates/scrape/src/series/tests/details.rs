@@ -173,7 +173,7 @@ fn exemplars_are_handed_on_once() {
             visit.exemplar(*rows.last().unwrap(), exemplar("x", Some(timestamp)));
         };
         let scraped = target.tell(body, tell);
-        (scraped.batches[0].details.clone().map(|details| details.exemplars.len()), scraped.counts.exemplars_out_of_order)
+        (scraped.batches[0].details.clone().map(|details| details.exemplars.len()), scraped.dropped.exemplars_out_of_order)
     };
     assert_eq!(scrape("a 0\nb 0\n", 500), (Some(1), 0));
     assert_eq!(scrape("a 0\nb 0\n", 500), (None, 0));

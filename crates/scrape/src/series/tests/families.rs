@@ -61,7 +61,7 @@ fn what_changes_replaces_the_chunks_concerned_and_no_series() {
     let first = target.scrape(&body("Old.")).batches.remove(0);
     // Whether the old text was recognised or read.
     for (rounds, help) in [(0, "New."), (3, "Newer."), (3, "New.")] {
-        (0..rounds).for_each(|_| drop(target.scrape(&body(&told(&target)[1000].rsplit('"').nth(1).unwrap().to_owned()))));
+        (0..rounds).for_each(|_| drop(target.scrape(&body(told(&target)[1000].rsplit('"').nth(1).unwrap()))));
         let scraped = target.scrape(&body(help));
         assert_eq!((scraped.counts.added, scraped.batches.len()), (0, 1), "no series is new, and none ends");
         let layout = &scraped.batches[0].layout;

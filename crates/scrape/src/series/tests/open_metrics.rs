@@ -36,10 +36,10 @@ fn exemplars_come_with_their_samples_and_once() {
     assert_eq!(scrape(body("x", " 2.5")), None);
     let scraped = target.open(&body("old", " 1.5"));
     assert!(scraped.batches[0].details.is_none());
-    assert_eq!(scraped.counts.exemplars_out_of_order, 1);
+    assert_eq!(scraped.dropped.exemplars_out_of_order, 1);
     let scraped = target.open(&body(&"x".repeat(200), " 3.5"));
     assert!(scraped.batches[0].details.is_none());
-    assert_eq!(scraped.counts.exemplars_refused, 1);
+    assert_eq!(scraped.dropped.exemplars_refused, 1);
 }
 
 #[test]
