@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a benchmark stops at the first surprise
 
+#[allow(dead_code)] // each bench uses some of its bodies
 mod corpus;
 
 use std::convert::Infallible;

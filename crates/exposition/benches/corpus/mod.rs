@@ -1,5 +1,4 @@
 //! A body like that of one host's node_exporter ("ne1k"): about 1 000 samples of 82 bytes each, HELP and TYPE lines among them.
-#![allow(dead_code)] // each bench uses its part
 
 use std::fmt::Write as _;
 
