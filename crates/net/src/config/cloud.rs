@@ -121,7 +121,7 @@ pub struct WorkloadIdentity {
     /// Tenant ID of the application or user-assigned managed identity.
     #[syntax(required)]
     pub tenant_id: String,
-    /// File with the service account's token. It is read again when it changes.
+    /// File with the service account's token. It is read each time that a token is fetched.
     #[syntax(default = "/var/run/secrets/azure/tokens/azure-identity-token")]
     pub token_file_path: String,
 }
