@@ -38,7 +38,7 @@ async fn target(pipe: &Pipe, hostile: &Hostile) -> serde_json::Value {
 async fn hostile_targets_fail_alone_in_bounded_memory() {
     let kinds = [
         (Kind::Bomb, "body size limit exceeded"),
-        (Kind::Endless, "body size limit exceeded"),
+        (Kind::Endless, "--scrape.max-body-size"),
         (Kind::SlowLoris, "timed out"),
         (Kind::Silent, "timed out"),
         (Kind::Garbage, ""),

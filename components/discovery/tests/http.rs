@@ -95,7 +95,7 @@ async fn new_arguments_keep_the_old_targets_until_they_have_found_some() {
     running.update("url = \"http://127.0.0.1:1/\"");
     running.until("unhealthy", "1 targets stay from before").await;
     assert!(running.is_quiet());
-    running.update(&format!("url = \"{}\"\nproxy_url = \"https://proxy\"", server.url));
+    running.update(&format!("url = \"{}\"\nproxy_url = \"ftp://proxy\"", server.url));
     running.until("unhealthy", "the last good arguments stay: proxy_url").await;
     let other = Server::start(|_| Some(json(OTHER))).await;
     running.update(&format!("url = \"{}\"", other.url));
@@ -124,7 +124,7 @@ async fn wrong_arguments_are_refused() {
         ("url = \"ftp://x\"", "only http and https"),
         ("url = \"http://x\"\nrefresh_interval = \"0s\"", "refresh_interval must be greater than 0"),
         ("url = \"http://x\"\nbearer_token = \"a\"\nbearer_token_file = \"b\"", "at most one of"),
-        ("url = \"http://x\"\nproxy_url = \"https://p\"", "proxy_url: only proxies"),
+        ("url = \"http://x\"\nproxy_url = \"ftp://p\"", "is no scheme of a proxy"),
     ] {
         let error = Running::start("discovery.http", body).err().unwrap();
         assert!(error.contains(part), "{body}: {error}");
