@@ -95,8 +95,8 @@ async fn new_arguments_keep_the_old_targets_until_they_have_found_some() {
     running.update("url = \"http://127.0.0.1:1/\"");
     running.until("unhealthy", "1 targets stay from before").await;
     assert!(running.is_quiet());
-    running.update(&format!("url = \"{}\"\nproxy_url = \"ftp://proxy\"", server.url));
-    running.until("unhealthy", "the last good arguments stay: proxy_url").await;
+    running.update(&format!("url = \"{}\"\ntls_config {{\nca_pem = \"x\"\n}}", server.url));
+    running.until("unhealthy", "the last good arguments stay: tls_config").await;
     let other = Server::start(|_| Some(json(OTHER))).await;
     running.update(&format!("url = \"{}\"", other.url));
     assert!(running.next_targets().await[0].contains("b:1"));
@@ -124,7 +124,7 @@ async fn wrong_arguments_are_refused() {
         ("url = \"ftp://x\"", "only http and https"),
         ("url = \"http://x\"\nrefresh_interval = \"0s\"", "refresh_interval must be greater than 0"),
         ("url = \"http://x\"\nbearer_token = \"a\"\nbearer_token_file = \"b\"", "at most one of"),
-        ("url = \"http://x\"\nproxy_url = \"ftp://p\"", "is no scheme of a proxy"),
+        ("url = \"http://x\"\nproxy_url = \"ftp://p\"", "only http, https, socks5"),
     ] {
         let error = Running::start("discovery.http", body).err().unwrap();
         assert!(error.contains(part), "{body}: {error}");
