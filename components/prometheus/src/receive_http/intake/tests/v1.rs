@@ -91,6 +91,20 @@ fn labels_in_any_place_of_the_message_are_found() {
 }
 
 #[test]
+fn a_label_that_is_broken_inside_refuses_the_request() {
+    for broken in [&[0x0a, 9, b'a', 0x12, 1, b'b'][..], &[0x0a, 1, b'a', 0x12, 9], &[0x0a, 1, b'a', 0x13], &[0x0a, 3, b'j', b'o']] {
+        let mut message = series(&[("__name__", "m")], &[]).encode_to_vec();
+        message.extend([0x0a, broken.len() as u8]);
+        message.extend(broken);
+        message.extend([0x12, 0]);
+        let mut bytes = vec![0x0a, message.len() as u8];
+        bytes.extend(message);
+        let taken = intake().take_plain(&bytes, Version::V1, NOW, &mut Refusals::default());
+        assert!(taken.is_err(), "{broken:?}");
+    }
+}
+
+#[test]
 fn a_time_far_ahead_refuses_the_whole_request() {
     let ahead = series(&[("__name__", "m")], &[(1.0, NOW + MAX_AHEAD_MS + 1)]);
     let (rejected, _) = take(&request(vec![series(&[("__name__", "good")], &[(1.0, NOW)]), ahead]), Version::V1);
