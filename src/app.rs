@@ -47,7 +47,7 @@ pub struct Options {
 /// What keeps it from starting, other than the configuration's diagnostics, which are printed here.
 pub fn run(options: Options) -> Result<ExitCode> {
     let source = Source::read(&options.config)?;
-    let findings = runtime::validate(&source, registry::FAMILIES, options.flags.stability_level);
+    let findings = runtime::validate(&source, registry::FAMILIES, options.flags.stability_level, VERSION);
     if findings.has_errors() {
         return Ok(refused(&findings.render(source.texts(), colour())));
     }
@@ -204,6 +204,7 @@ impl App {
         let mut services = Services::default()
             .with(SelfMetrics { exposition, memory_addr: flags.memory_addr.as_str().into() })
             .with(targets.clone())
+            .with(flags.stability_level)
             .with(net::InternalAddress { name: flags.memory_addr.clone(), dial: loopback_of(address) })
             .with(component::StabilityLevel(flags.stability_level))
             .with(prometheus_components::ScrapeLimits { max_body_size: flags.scrape_max_body_size });

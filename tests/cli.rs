@@ -70,6 +70,53 @@ async fn a_broken_file_tells_all_errors_with_places_and_nearest_names_and_starts
 }
 
 #[tokio::test]
+async fn wrong_values_are_told_all_at_once_too_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.alloy");
+    let source = "prometheus.scrape \"slow\" {\n\ttargets = discovery.file.f.targets\n\tforward_to = [prometheus.remote_write.w.receiver]\n\t\
+                  scrape_interval = \"5s\"\n\tscrape_timeout = \"9s\"\n}\n\
+                  prometheus.relabel \"r\" {\n\tforward_to = [prometheus.remote_write.w.reciever]\n\trule {\n\t\tregex = \"(\"\n\t}\n}\n\
+                  prometheus.remote_write \"w\" {\n\tendpoint {\n\t\turl = \"http://127.0.0.1:1/\"\n\t\tqueue_config {\n\t\t\tmin_shards = 0\n\t\t}\n\t}\n}\n\
+                  discovery.file \"f\" {\n\tfiles = [\"/tmp/*.toml\"]\n}\nlogging {\n\tlevel = \"loud\"\n}\n";
+    std::fs::write(&file, source).unwrap();
+    let file = file.to_str().unwrap();
+    // A peer that would see this node dial.
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = peer.local_addr().unwrap().to_string();
+    for arguments in [vec!["join", "--peers", &address, "--server.http.listen-addr=127.0.0.1:0", file], vec!["validate", file]] {
+        let output = run(&arguments).await;
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for part in [
+            "broken.alloy:1:1: scrape_timeout (9s) greater than scrape_interval (5s)",
+            "broken.alloy:8:",
+            "did you mean `receiver`?",
+            "broken.alloy:7:1",
+            "broken.alloy:13:1",
+            "min_shards",
+            "broken.alloy:21:1",
+            "toml",
+            "broken.alloy:25:",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(!text.contains("listening"), "{text}");
+    }
+    peer.set_nonblocking(true).unwrap();
+    assert!(peer.accept().is_err(), "nobody was dialled");
+}
+
+#[tokio::test]
+async fn what_only_works_with_a_warning_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.alloy");
+    std::fs::write(&file, "logging {\n\tlevel = 'info' # as loud as usual\n}\n").unwrap();
+    let output = run(&["validate", file.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("seed.alloy:2:"), "{}", stderr(&output));
+}
+
+#[tokio::test]
 async fn wrong_usage_exits_with_2_and_names_the_nearest_flag() {
     let output = run(&["run", "--cluster.enable", "x.alloy"]).await;
     assert_eq!(output.status.code(), Some(2));
@@ -113,6 +160,12 @@ async fn a_broken_reload_leaves_the_old_graph_and_a_good_one_is_taken_by_every_w
     assert_eq!(status, 400, "{text}");
     assert!(text.contains("config.alloy:"), "{text}");
     assert!(has("one").await, "the old graph runs on");
+
+    std::fs::write(&running.config, echo("two").replace("forward_to", "max_cache_size = 0\n\tforward_to")).unwrap();
+    let (status, text) = running.get("/-/reload").await;
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("max_cache_size"), "{text}");
+    assert!(has("one").await && !has("two").await, "a wrong value keeps the old graph as well");
 
     std::fs::write(&running.config, echo("two")).unwrap();
     assert_eq!(running.get("/-/reload").await.0, 200);

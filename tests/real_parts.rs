@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use loadtest::fleet::{Fleet, FleetOptions, metric_sum};
-use support::{Prometheus, until};
+use support::{Prometheus, pause, until};
 
 const TARGETS: usize = 6;
 const INTERVAL_MS: i64 = 1000;
@@ -35,10 +35,6 @@ fn irregular(samples: &[(i64, String)], from: i64, to: i64) -> Vec<(i64, i64)> {
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64
-}
-
-async fn pause(seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

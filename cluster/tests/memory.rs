@@ -58,6 +58,37 @@ async fn a_node_whose_peers_are_all_off_starts_a_fleet_after_the_grace_and_other
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_dials_nobody_before_its_configuration_runs() {
+    let (network, clock) = (Network::new(), clock());
+    let seed = MemoryNode::start(&network, &clock, "a", addr(1), &[]);
+    let node = MemoryNode::start_idle(&network, &clock, "b", addr(2), &[addr(1)], |_| {});
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(names(&seed.cluster, |_| true), ["a"]);
+    node.cluster.participate();
+    within(Duration::from_secs(2), "it joins", || participants(&seed.cluster) == ["a", "b"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_the_fleet_finds_first_tells_whom_it_reached_too() {
+    let (network, clock) = (Network::new(), clock());
+    let soon = |config: &mut cluster::Config| config.rejoin_interval = Duration::from_secs(10);
+    let finder = MemoryNode::start_with(&network, &clock, "a", addr(1), &[addr(2)], soon);
+    within(Duration::from_secs(10), "it starts a fleet", || participants(&finder.cluster) == ["a"]).await;
+    network.stall(addr(9));
+    let found = MemoryNode::start(&network, &clock, "b", addr(2), &[addr(9)]);
+    let mut events = found.cluster.join_events();
+    let mut told = Vec::new();
+    while told.last() != Some(&JoinEvent::Admitting) {
+        told.push(events.recv().await.unwrap());
+    }
+    let reached = JoinEvent::Reached { addr: addr(1), name: "a".into() };
+    let ring = JoinEvent::Ring { nodes: 2, same_config: 2, new_fleet: false };
+    let place = |event: &JoinEvent| told.iter().position(|told| told == event).unwrap_or_else(|| panic!("{event:?} is not in {told:?}"));
+    assert!(place(&reached) < place(&ring), "{told:?}");
+    assert_eq!(told.iter().filter(|event| **event == reached).count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_is_seen_by_all_within_a_second() {
     let (network, clock) = (Network::new(), clock());
     let mut nodes = fleet(&network, &clock, 5).await;

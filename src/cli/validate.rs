@@ -1,4 +1,4 @@
-//! `collector validate`: everything that can be said of a configuration without evaluating it.
+//! `collector validate`: everything that can be said of a configuration without building its components.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,11 +23,13 @@ pub struct Validate {
 impl Validate {
     pub fn execute(self) -> Result<ExitCode> {
         let source = runtime::Source::read(&self.config)?;
-        let diagnostics = runtime::validate(&source, registry::FAMILIES, self.stability_level);
-        if diagnostics.is_empty() {
+        let diagnostics = runtime::validate(&source, registry::FAMILIES, self.stability_level, super::VERSION);
+        if !diagnostics.is_empty() {
+            eprintln!("{}", diagnostics.render(source.texts(), colour()));
+        }
+        if !diagnostics.has_errors() {
             return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("{}", diagnostics.render(source.texts(), colour()));
         eprintln!("Error: validation failed");
         Ok(ExitCode::FAILURE)
     }

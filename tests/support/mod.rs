@@ -1,6 +1,9 @@
 //! What end-to-end tests share: Debian's programs, free ports, and a real Prometheus as receiver.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests: each uses a part, and fails by panicking
 
+pub mod hostile;
+pub mod pipe;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,11 +19,16 @@ pub fn collector() -> PathBuf {
     env!("CARGO_BIN_EXE_collector").into()
 }
 
-/// One of Debian's programs. Tests that need them are never skipped: without them they fail, and say what brings them.
+/// One of Debian's programs.
 pub fn debian(program: &str) -> PathBuf {
+    debian_file(&format!("usr/bin/{program}"))
+}
+
+/// A file of Debian's packages. Tests that need them are never skipped: without them they fail, and say what brings them.
+pub fn debian_file(path: &str) -> PathBuf {
     let root = std::env::var_os("COLLECTOR_TEST_DEBIAN_ROOT").map(PathBuf::from);
     let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian"));
-    let path = root.join("usr/bin").join(program);
+    let path = root.join(path);
     assert!(path.exists(), "{} is not there; run the tests with `cargo xtask test`, or bring it with `cargo xtask debian`", path.display());
     path
 }
@@ -41,6 +49,11 @@ pub async fn get(url: &str) -> (u16, String) {
     };
     let (status, body) = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap();
     (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Lets the world go on.
+pub async fn pause(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
 /// Waits until `condition` holds; fails with `what` after `within`.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::run;
 
 /// What the test suite needs.
-pub const TEST_PACKAGES: [&str; 2] = ["prometheus", "prometheus-node-exporter"];
+pub const TEST_PACKAGES: [&str; 3] = ["prometheus", "prometheus-node-exporter", "libfaketime"];
 
 /// Downloads and unpacks packages; those that are there already are left as they are. Returns the root that they were unpacked into.
 ///

@@ -16,7 +16,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [ARGS]   bring what the tests need (Debian packages, unpacked under target/debian) and run `cargo test --workspace ARGS`
-  debian [PKG]  only bring the packages: prometheus and prometheus-node-exporter, or those named
+  debian [PKG]  only bring the packages that tests need, or those named
   check         the checks that no compiler makes: arrows between crates, dependencies, style of files, generated reference
   reference     write docs/reference from the components' schemas
   proto         write the Rust types of proto/*.proto

@@ -9,7 +9,11 @@ use anyhow::Result;
 use crate::run;
 
 /// Sources below `proto/`, each with the file that it becomes in `proto/src`.
-const FILES: [(&str, &str); 1] = [("prometheus/remote_write.proto", "prometheus.rs")];
+const FILES: [(&str, &str); 3] = [
+    ("prometheus/metrics.proto", "io.prometheus.client.rs"),
+    ("prometheus/remote_write.proto", "prometheus.rs"),
+    ("prometheus/write_v2.proto", "io.prometheus.write.v2.rs"),
+];
 
 /// Writes the generated files.
 ///

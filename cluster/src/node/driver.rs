@@ -2,7 +2,12 @@
 //! and feeds each with what happens. Everything that waits (dialling, resolving, checking newcomers) runs in tasks of its own
 //! and reports back, so that no peer holds up another.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -137,10 +142,12 @@ pub(crate) struct Progress {
     pub(super) digest_bytes: usize,
     /// The join addresses that were last told to be waited for.
     pub(super) waited_for: Option<Vec<String>>,
+    /// Members that were told to be reached, until this node is part of a fleet.
+    pub(super) told_reached: BTreeSet<Name>,
     /// What was last said of a peer or join address that failed.
     pub(super) failures: HashMap<String, (Step, String)>,
-    /// The fleet that this node is part of was not told yet; whether it is a new one.
-    pub(super) ring_to_tell: Option<bool>,
+    /// The fleet that this node is part of was not told yet: whether it is a new one, and since when this node is part of it.
+    pub(super) ring_to_tell: Option<(bool, Instant)>,
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
@@ -166,6 +173,7 @@ impl Progress {
             next_gossip: now,
             digest_bytes: 0,
             waited_for: None,
+            told_reached: BTreeSet::new(),
             failures: HashMap::new(),
             ring_to_tell: None,
             admitted: false,
@@ -293,7 +301,7 @@ impl Driver {
                 Effects::default()
             }
             Command::Participate => {
-                self.state.wants_to_participate = true;
+                self.begin();
                 Effects::default()
             }
             Command::ConfigHash(hash) => {
@@ -331,6 +339,7 @@ impl Driver {
             self.table.unlinked(&meant, true, now);
         }
         self.state.failures.remove(&addr.to_string());
+        self.tell_reached(addr, &found.name);
         self.table.met(peer, now);
         self.table.linked(&found);
         self.merge(members);

@@ -274,7 +274,8 @@ impl Cluster {
         self.shared.first_reader.lock().take().unwrap_or_else(|| self.shared.narration.subscribe())
     }
 
-    /// The node may own keys from now on: its configuration is loaded. Until then it is a viewer. Components may claim before.
+    /// The node may own keys from now on: its configuration is loaded. Until then it is a viewer and looks for nobody, though it answers
+    /// those who find it. Components may claim before.
     pub fn participate(&self) {
         self.command(Command::Participate);
     }

@@ -1,7 +1,7 @@
 //! Looking for the fleet: rounds of resolving and dialling join addresses, what their outcomes mean for this node's name and
 //! phase, and telling about it. The rule itself is `join`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use rand::seq::IteratorRandom;
 use tokio::time::Instant;
@@ -14,13 +14,30 @@ use super::{
 };
 use crate::{
     membership::{Phase, Record},
+    ownership::Name,
     resolve::ResolveError,
     transport::{ConnectError, DialError, Reason, Step, wire::Members},
 };
 
+/// How long the ring is not told for want of a member that was reached.
+const REACHED_GRACE: Duration = Duration::from_secs(2);
+
 impl Driver {
+    /// The configuration runs: from now on the node looks for its fleet. Before, it dials nobody, so a configuration that turns out not to
+    /// run is never seen by others.
+    pub(super) fn begin(&mut self) {
+        if !std::mem::replace(&mut self.state.wants_to_participate, true) {
+            let now = Instant::now();
+            self.state.started = now;
+            self.join.restart(now);
+        }
+    }
+
     /// Begins a round if one is due: first all names are resolved.
     pub(super) fn search(&mut self, now: Instant) {
+        if !self.state.wants_to_participate {
+            return;
+        }
         if self.state.resolving + self.state.dialling > 0 || now < self.state.next_round || self.state.leaving.is_some() {
             return;
         }
@@ -124,12 +141,19 @@ impl Driver {
         }
         self.state.conflict = false;
         self.state.failures.remove(&addr.to_string());
-        if self.table.get(&peer.identity.name).is_none() {
-            self.narrate(JoinEvent::Reached { addr, name: peer.identity.name.to_string() });
-        }
+        self.tell_reached(addr, &peer.identity.name);
         self.state.introduced |= peer.phase == Phase::Formed;
         self.table.met(peer, Instant::now());
         self.merge(members);
+    }
+
+    /// Tells once of each peer that was reached on the way into the fleet, whoever of the two was first to dial. Members that come later
+    /// are in the log.
+    pub(super) fn tell_reached(&mut self, addr: SocketAddr, name: &Name) {
+        let on_the_way = self.state.ring_to_tell.is_some() || self.local.record().phase != Phase::Formed;
+        if on_the_way && self.state.told_reached.insert(name.clone()) {
+            self.narrate(JoinEvent::Reached { addr, name: name.to_string() });
+        }
     }
 
     fn end_round(&mut self) {
@@ -185,20 +209,23 @@ impl Driver {
             // A member has found this node before it found one: it knows that member, and not yet all others.
             self.state.sync = Sync::Needed(Instant::now());
         }
-        self.state.ring_to_tell = Some(new_fleet);
+        self.state.ring_to_tell = Some((new_fleet, Instant::now()));
         self.state.next_round = Instant::now() + self.config.rejoin_interval;
     }
 
-    /// Tells of the fleet, as soon as it can be told how many members have this node's configuration.
-    pub(super) fn tell_ring(&mut self) {
+    /// Tells of the fleet, as soon as it can be told how many members have this node's configuration. A member that has found this node
+    /// first is reached a moment later, and that is told before.
+    pub(super) fn tell_ring(&mut self, now: Instant) {
         let me = self.local.record();
-        if me.config_hash.is_empty() && !self.state.wants_to_participate {
-            return;
-        }
-        if let Some(new_fleet) = self.state.ring_to_tell.take() {
+        let Some((new_fleet, since)) = self.state.ring_to_tell else { return };
+        let alone = self.table.alive().next().is_none();
+        let reached = alone || !self.state.told_reached.is_empty() || now.duration_since(since) > REACHED_GRACE;
+        if reached && (self.state.wants_to_participate || !me.config_hash.is_empty()) {
+            self.state.ring_to_tell = None;
             let same = self.table.alive().filter(|record| record.config_hash == me.config_hash).count();
             let nodes = 1 + self.table.alive().count();
             self.narrate(JoinEvent::Ring { nodes, same_config: 1 + same, new_fleet });
+            self.state.told_reached.clear();
         }
     }
 

@@ -29,7 +29,7 @@ impl Driver {
         self.apply_changes();
         self.search(now);
         self.synchronise(now);
-        self.tell_ring();
+        self.tell_ring(now);
         self.decide_state(now);
         self.leave_if_done(now);
         if self.state.unpublished {
@@ -96,7 +96,8 @@ impl Driver {
         let ready = self.state.ready || (formed && self.is_ready(state, now));
         self.change_record(|record| (record.state, record.ready) = (state, ready));
         self.state.ready = ready;
-        if state == State::Participant && ready && !self.state.admitted {
+        // Told in the order in which it is understood: first which fleet it is.
+        if state == State::Participant && ready && self.state.ring_to_tell.is_none() && !self.state.admitted {
             self.state.admitted = true;
             self.narrate(JoinEvent::Admitting);
         }

@@ -144,12 +144,25 @@ impl MemoryNode {
         peers: &[SocketAddr],
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        let node = Self::start_idle(network, clock, name, addr, peers, change);
+        node.cluster.participate();
+        node
+    }
+
+    /// A node whose configuration is not loaded yet.
+    pub fn start_idle(
+        network: &Network,
+        clock: &Clock,
+        name: &str,
+        addr: SocketAddr,
+        peers: &[SocketAddr],
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = config(name, addr, peers);
         config.gossip_interval = Duration::from_millis(500);
         change(&mut config);
         let registry = Registry::new();
         let cluster = Cluster::start_in_memory(config, network, clock.clone(), &registry, &Handle::current()).unwrap();
-        cluster.participate();
         Self { cluster, addr, registry, network: network.clone() }
     }
 

@@ -97,6 +97,10 @@ impl FromValue for MetricsReceiver {
     fn type_name() -> String {
         RECEIVER.to_owned()
     }
+
+    fn stand_in() -> Option<Self> {
+        Some(Self::new(""))
+    }
 }
 
 impl ToValue for MetricsReceiver {

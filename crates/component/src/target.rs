@@ -53,6 +53,10 @@ impl FromValue for Target {
     fn type_name() -> String {
         "map(string)".to_owned()
     }
+
+    fn stand_in() -> Option<Self> {
+        Some(Self(Labels::empty()))
+    }
 }
 
 fn label_value(value: &Value) -> Result<String, ValueError> {

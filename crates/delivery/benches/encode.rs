@@ -1,144 +1,228 @@
-//! What a sample costs on its way into a request: filled into a template, against encoded and compressed the ordinary way.
-//! The layout has the shape of node_exporter's output, about 1 000 series of one host. Prints the templates' memory per series.
+//! What a sample costs on its way into a request, in time, bytes on the wire and memory: filled into a template, against encoded and
+//! compressed the ordinary way. The tables at the start compare with requests as Prometheus makes them.
 
-use std::sync::Arc;
+mod host;
 
-use delivery::encode::{Encoder, Request, Scratch};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use delivery::encode::{Content, Encoder, Message, Scratch};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use model::{Batch, Labels, Layout, LayoutBuilder};
-
-/// Family, labels beside instance and job: `name=a..b` counts, `name=x|y` lists.
-const FAMILIES: &[(&str, &str)] = &[
-    ("node_cpu_seconds_total", "cpu=0..48 mode=idle|iowait|irq|nice|softirq|steal|system|user"),
-    ("node_cpu_guest_seconds_total", "cpu=0..48 mode=nice|user"),
-    ("node_cpu_frequency_max_hertz", "cpu=0..48"),
-    ("node_schedstat_running_seconds_total", "cpu=0..48"),
-    ("node_schedstat_timeslices_total", "cpu=0..48"),
-    ("node_schedstat_waiting_seconds_total", "cpu=0..48"),
-    ("node_softnet_dropped_total", "cpu=0..48"),
-    ("node_softnet_processed_total", "cpu=0..48"),
-    ("node_disk_io_time_seconds_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
-    ("node_disk_read_bytes_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
-    ("node_disk_reads_completed_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
-    ("node_disk_writes_completed_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
-    ("node_disk_written_bytes_total", "device=dm-0|dm-1|nvme0n1|nvme1n1|sda|sdb"),
-    ("node_filesystem_avail_bytes", "device=/dev/mapper/root|/dev/nvme0n1p1|tmpfs fstype=ext4 mountpoint=/|/boot|/run|/run/lock"),
-    ("node_filesystem_files", "device=/dev/mapper/root|/dev/nvme0n1p1|tmpfs fstype=ext4 mountpoint=/|/boot|/run|/run/lock"),
-    ("node_filesystem_readonly", "device=/dev/mapper/root|/dev/nvme0n1p1|tmpfs fstype=ext4 mountpoint=/|/boot|/run|/run/lock"),
-    ("node_network_receive_bytes_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_network_receive_drop_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_network_receive_errs_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_network_receive_packets_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_network_transmit_bytes_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_network_transmit_packets_total", "device=docker0|eth0|eth1|lo|veth0123456|veth789abcd"),
-    ("node_memory_MemAvailable_bytes", ""),
-    ("node_memory_MemFree_bytes", ""),
-    ("node_memory_Active_anon_bytes", ""),
-    ("node_netstat_Tcp_InSegs", ""),
-    ("node_netstat_Tcp_RetransSegs", ""),
-    ("node_vmstat_pgfault", ""),
-    (
-        "node_scrape_collector_duration_seconds",
-        "collector=arp|bcache|bonding|conntrack|cpu|cpufreq|diskstats|entropy|filefd|loadavg|meminfo|netdev",
-    ),
-    (
-        "node_systemd_unit_state",
-        "name=cron.service|dbus.service|docker.service|ssh.service|systemd-journald.service|systemd-logind.service|systemd-udevd.service|getty@tty1.service|polkit.service|rsyslog.service|networking.service|containerd.service|unattended-upgrades.service|node_exporter.service state=activating|active|deactivating|failed|inactive",
-    ),
-];
-
-const NOW: i64 = 1_763_637_480_123;
+use host::Host;
+use model::{Batch, Labels};
+use prost::Message as _;
+use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 
 fn main() {
-    let (encoder, layout) = (encoder(), layout("10.0.0.1:9100"));
-    let mut bytes = 0;
-    for _ in 0..3 {
-        bytes = request(&encoder, &batch(&layout), &mut Scratch::default()).len();
+    let filtered = std::env::args().skip(1).any(|argument| !argument.starts_with('-')); // profilers run one bench
+    if !filtered {
+        bytes_per_sample();
+        seldom_changes();
     }
-    let series = layout.len() as f64;
-    let (template, _) = encoder.template_usage();
-    println!("{series} series: templates {:.1} B/series, request {:.1} B/sample", template as f64 / series, bytes as f64 / series);
     divan::main();
 }
 
-/// Series sent by template.
-#[divan::bench]
-fn template(bencher: Bencher<'_, '_>) {
-    let (encoder, layout, mut scratch) = (encoder(), layout("10.0.0.1:9100"), Scratch::default());
-    let batch = batch(&layout);
-    for _ in 0..2 {
-        request(&encoder, &batch, &mut scratch);
+/// Bytes on the wire and in memory per sample and series. In groups of one value each, targets differ in their instance alone.
+fn bytes_per_sample() {
+    println!(
+        "                                      | bytes per sample: first send, fifth, last, and that with zstd | templates per series"
+    );
+    for (grouped, max_samples, message) in [
+        (false, 500, Message::V1),
+        (false, 2000, Message::V1),
+        (false, 2000, Message::V2),
+        (true, 2000, Message::V1),
+        (true, 2000, Message::V2),
+    ] {
+        let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, if grouped { 0 } else { number })).collect();
+        let encoder = Encoder::new(Labels::empty(), None, Content::default(), message, max_samples);
+        let batches = |tick| -> Vec<Batch> { hosts.iter().map(|host| host.batch(tick)).collect() };
+        let samples = samples(&batches(0));
+        let mut sizes = Vec::new();
+        for tick in 0..300 {
+            sizes.push(total(&requests(&encoder, &batches(tick))) / samples);
+        }
+        let last = requests(&encoder, &batches(300));
+        let mut scratch = Scratch::default();
+        let zstd: Vec<Bytes> = last.iter().map(|body| scratch.to_zstd(body).unwrap_or_default()).collect();
+        let usage = encoder.template_usage();
+        println!(
+            "{} values, {message:?}, {max_samples:4} a request: {:5.2} {:5.2} {:5.2} {:5.2} | {:4.1} B",
+            if grouped { "the same" } else { " of their own" },
+            sizes[0],
+            sizes[4],
+            sizes[299],
+            total(&zstd) / samples,
+            usage.bytes as f64 / samples,
+        );
+        if message == Message::V1 {
+            println!("  as Prometheus makes it: {:.2}", as_prometheus(&batches(300), max_samples));
+        }
     }
-    bencher.counter(ItemsCount::new(batch.len())).bench_local(|| request(&encoder, &batch, &mut scratch));
+}
+
+fn total(bodies: &[Bytes]) -> f64 {
+    bodies.iter().map(Bytes::len).sum::<usize>() as f64
+}
+
+/// What values cost that change seldom: each constant one with this probability per tick.
+fn seldom_changes() {
+    println!("values that change seldom:");
+    for every in [100, 1000, 10_000] {
+        let (host, encoder, mut scratch) = (Host::new(0, 0), encoder(Message::V1), Scratch::default());
+        let (mut spent, mut bytes, ticks) = (Duration::ZERO, 0, 2000);
+        let mut offsets = vec![0.0; host.layout.len()];
+        for tick in 0..ticks {
+            let mut batch = host.batch(tick);
+            for (row, offset) in offsets.iter_mut().enumerate() {
+                *offset += f64::from(u8::from(host::mix(row as u64, tick).is_multiple_of(every)));
+            }
+            batch.values = batch.values.iter().zip(&offsets).map(|(value, offset)| value + offset).collect();
+            let began = Instant::now();
+            bytes += request(&encoder, &batch, &mut scratch).len();
+            spent += began.elapsed();
+        }
+        let (usage, samples) = (encoder.template_usage(), ticks as f64 * host.layout.len() as f64);
+        println!(
+            "  once in {every}: {:.1} ns/sample, {:.2} B/sample; per chunk and 1000 sends {:.1} made, {:.1} widened",
+            spent.as_nanos() as f64 / samples,
+            bytes as f64 / samples,
+            usage.built as f64 / 2.0 / 2.0,
+            usage.widened as f64 / 2.0 / 2.0,
+        );
+    }
+}
+
+/// Adds one to the values of the rows that are `meant`.
+fn change(batch: &mut Batch, meant: impl Fn(usize, f64) -> bool) {
+    let values = batch.values.iter().enumerate().map(|(row, &value)| if meant(row, value) { value + 1.0 } else { value });
+    batch.values = values.collect();
+}
+
+fn samples(batches: &[Batch]) -> f64 {
+    batches.iter().map(Batch::len).sum::<usize>() as f64
+}
+
+/// Compressed bytes per sample of the requests that Prometheus makes of these batches.
+fn as_prometheus(batches: &[Batch], max_samples: usize) -> f64 {
+    let all: Vec<TimeSeries> = batches
+        .iter()
+        .flat_map(|batch| {
+            batch.iter().map(|(series, timestamp, value)| TimeSeries {
+                labels: series.iter().map(|(name, value)| Label { name: name.into(), value: value.into() }).collect(),
+                samples: vec![Sample { value, timestamp }],
+                ..TimeSeries::default()
+            })
+        })
+        .collect();
+    let sizes = all.chunks(max_samples).map(|timeseries| {
+        let request = WriteRequest { timeseries: timeseries.to_vec(), metadata: Vec::new() };
+        snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).map_or(0, |packed| packed.len())
+    });
+    sizes.sum::<usize>() as f64 / samples(batches)
+}
+
+/// Series sent by template.
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn template(bencher: Bencher<'_, '_>, message: Message) {
+    bench_ticks(bencher, message, |_| {});
 }
 
 /// Series sent by template with a timestamp of their own each.
 #[divan::bench]
 fn template_with_own_timestamps(bencher: Bencher<'_, '_>) {
-    let (encoder, layout, mut scratch) = (encoder(), layout("10.0.0.1:9100"), Scratch::default());
-    let mut batch = batch(&layout);
-    batch.timestamps = Some((0..batch.len()).map(|i| NOW - i as i64).collect());
-    for _ in 0..2 {
-        request(&encoder, &batch, &mut scratch);
-    }
-    bencher.counter(ItemsCount::new(batch.len())).bench_local(|| request(&encoder, &batch, &mut scratch));
+    let own = |batch: &mut Batch| batch.timestamps = Some((0..batch.len()).map(|i| batch.timestamp - i as i64).collect());
+    bench_ticks(bencher, Message::V1, own);
+}
+
+/// What zstd adds to a request.
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn zstd(bencher: Bencher<'_, '_>, message: Message) {
+    let (encoder, host, mut scratch) = (encoder(message), Host::new(0, 0), Scratch::default());
+    let body = (0..3).map(|tick| request(&encoder, &host.batch(tick), &mut scratch)).next_back().unwrap_or_default();
+    bencher.counter(ItemsCount::new(host.layout.len())).bench_local(|| scratch.to_zstd(&body));
+}
+
+/// A send in which a value changes per chunk that had been constant: the template is widened.
+#[divan::bench]
+fn widening_templates(bencher: Bencher<'_, '_>) {
+    let (host, mut scratch) = (Host::new(0, 0), Scratch::default());
+    let mut batch = host.batch(2);
+    change(&mut batch, |row, value| value == 0.0 && row % 256 == 200);
+    let with_templates = || {
+        let encoder = encoder(Message::V1);
+        (0..2).for_each(|tick| drop(request(&encoder, &host.batch(tick), &mut Scratch::default())));
+        encoder
+    };
+    bencher
+        .counter(ItemsCount::new(batch.len()))
+        .with_inputs(with_templates)
+        .bench_local_refs(|encoder| request(encoder, &batch, &mut scratch));
 }
 
 /// Series encoded and compressed for this request.
-#[divan::bench]
-fn ordinary(bencher: Bencher<'_, '_>) {
-    let (encoder, layout, mut scratch) = (encoder(), layout("10.0.0.1:9100"), Scratch::default());
-    let mut batch = batch(&layout);
-    batch.timestamp = 1 << 43; // no template holds it
-    bencher.counter(ItemsCount::new(batch.len())).bench_local(|| request(&encoder, &batch, &mut scratch));
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn ordinary(bencher: Bencher<'_, '_>, message: Message) {
+    bench_ticks(bencher, message, |batch| batch.timestamp = 1 << 43); // no template holds it
 }
 
 /// The second sight of a target, which makes its templates.
-#[divan::bench]
-fn making_templates(bencher: Bencher<'_, '_>) {
-    let (layout, mut scratch) = (layout("10.0.0.1:9100"), Scratch::default());
-    let batch = batch(&layout);
+#[divan::bench(args = [Message::V1, Message::V2])]
+fn making_templates(bencher: Bencher<'_, '_>, message: Message) {
+    let (host, mut scratch) = (Host::new(0, 0), Scratch::default());
+    let batch = host.batch(1);
     let seen_once = || {
-        let encoder = encoder();
-        request(&encoder, &batch, &mut Scratch::default());
+        let encoder = encoder(message);
+        request(&encoder, &host.batch(0), &mut Scratch::default());
         encoder
     };
     bencher.counter(ItemsCount::new(batch.len())).with_inputs(seen_once).bench_local_refs(|encoder| request(encoder, &batch, &mut scratch));
 }
 
-fn encoder() -> Encoder {
-    Encoder::new(Labels::empty(), None, 2000)
+/// Scrape after scrape of one host, each changed by `edit`.
+fn bench_ticks(bencher: Bencher<'_, '_>, message: Message, mut edit: impl FnMut(&mut Batch)) {
+    let (encoder, host, mut scratch) = (encoder(message), Host::new(0, 0), Scratch::default());
+    let batches: Vec<Batch> = (0..64)
+        .map(|tick| {
+            let mut batch = host.batch(tick);
+            edit(&mut batch);
+            batch
+        })
+        .collect();
+    for batch in &batches {
+        request(&encoder, batch, &mut scratch);
+    }
+    let mut tick = 0;
+    bencher.counter(ItemsCount::new(host.layout.len())).bench_local(|| {
+        tick += 1;
+        request(&encoder, &batches[tick % batches.len()], &mut scratch)
+    });
 }
 
-fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> bytes::Bytes {
-    let mut request = Request::new(32 << 10);
+fn encoder(message: Message) -> Encoder {
+    Encoder::new(Labels::empty(), None, Content::default(), message, 2000)
+}
+
+fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {
+    let mut request = encoder.request(32 << 10);
     let row = encoder.add(&mut request, batch, 0, i64::MIN, scratch);
     assert_eq!(row, batch.len());
-    request.finish()
+    request.finish(scratch)
 }
 
-fn batch(layout: &Arc<Layout>) -> Batch {
-    let values: Vec<f64> = (0..layout.len()).map(|i| if i % 3 == 0 { 0.0 } else { i as f64 * 1234.567 }).collect();
-    Batch::new(1, layout.clone(), NOW, values)
-}
-
-fn layout(instance: &str) -> Arc<Layout> {
-    let mut builder = LayoutBuilder::default();
-    for &(family, labels) in FAMILIES {
-        let fixed = vec![("__name__", family.to_owned()), ("instance", instance.to_owned()), ("job", "node".to_owned())];
-        let mut all = vec![fixed];
-        for (name, choices) in labels.split_whitespace().filter_map(|label| label.split_once('=')) {
-            let values: Vec<String> = match choices.split_once("..") {
-                Some((from, to)) => (from.parse().unwrap_or(0)..to.parse().unwrap_or(0)).map(|n: u32| n.to_string()).collect(),
-                None => choices.split('|').map(str::to_owned).collect(),
-            };
-            all = all.iter().flat_map(|series| values.iter().map(|value| [series.as_slice(), &[(name, value.clone())]].concat())).collect();
-        }
-        for mut series in all {
-            series.sort();
-            assert!(builder.push(series.iter().map(|(name, value)| (*name, value.as_str()))).is_ok());
+/// The requests that shards would make of these batches.
+fn requests(encoder: &Encoder, batches: &[Batch]) -> Vec<Bytes> {
+    let (mut done, mut open, mut scratch) = (Vec::new(), encoder.request(0), Scratch::default());
+    for batch in batches {
+        let mut row = 0;
+        while row < batch.len() {
+            row = encoder.add(&mut open, batch, row, i64::MIN, &mut scratch);
+            if row < batch.len() {
+                done.push(std::mem::replace(&mut open, encoder.request(0)).finish(&mut scratch));
+            }
         }
     }
-    Arc::new(builder.finish())
+    done.push(open.finish(&mut scratch));
+    done
 }

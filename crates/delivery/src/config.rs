@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use model::Labels;
 
-use crate::encode::Relabel;
+use crate::dialect::Dialect;
+use crate::encode::{Content, Relabel};
 
 /// Everything an endpoint needs beside a way to send.
 #[derive(Clone)]
@@ -21,12 +22,34 @@ pub struct Config {
     pub external_labels: Labels,
     /// Write relabelling, after external labels were added; none if there are no rules.
     pub relabel: Option<Relabel>,
+    /// What is sent beside float samples.
+    pub content: Content,
+    /// The message and its compression, if the receiver understands them.
+    pub dialect: Dialect,
+    /// Metadata beside remote write 1.0; none sends none.
+    pub metadata: Option<MetadataConfig>,
     /// How long a request may take before it counts as failed and is sent again.
     pub remote_timeout: Duration,
     /// Shards, sizes and waiting times.
     pub queue: QueueConfig,
     /// Memory and disk.
     pub buffer: BufferConfig,
+}
+
+/// The arguments of the block `metadata_config`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataConfig {
+    /// How often what is known is sent.
+    pub interval: Duration,
+    /// Most families in one request.
+    pub max_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    /// The defaults of Prometheus and Alloy.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), max_per_send: 2000 }
+    }
 }
 
 /// The arguments of the block `queue_config`.
@@ -66,14 +89,20 @@ pub struct BufferConfig {
 pub struct DiskConfig {
     /// A directory of the endpoint's own. It is created if missing and locked while in use.
     pub directory: PathBuf,
-    /// Most bytes in it; the oldest samples go (and are counted) when they would be exceeded.
-    pub max_bytes: u64,
+    /// Most bytes in it; the oldest samples go (and are counted) when they would be exceeded. None: [`DEFAULT_DISK_BYTES`], or
+    /// [`VOLUME_PERCENT`] of the volume if that is less.
+    pub max_bytes: Option<u64>,
+    /// Whether what was written is also synchronised, each second, so that it survives a loss of power. A process that dies loses nothing
+    /// of what was written either way.
+    pub fsync: bool,
 }
 
 /// Default of [`BufferConfig::memory_bytes`].
 pub const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
 /// Default of [`DiskConfig::max_bytes`].
 pub const DEFAULT_DISK_BYTES: u64 = 8 << 30;
+/// Of a small volume an endpoint takes no more than this part by default.
+pub const VOLUME_PERCENT: u64 = 80;
 /// What an endpoint may keep on disk at least: a few segments of useful size.
 pub const MIN_DISK_BYTES: u64 = 1 << 20;
 
@@ -119,7 +148,10 @@ impl Config {
     /// [`ConfigError`] naming the argument.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let queue = &self.queue;
+        let metadata = self.metadata.as_ref();
         let zeros = [
+            (metadata.is_some_and(|metadata| metadata.interval.is_zero()), "send_interval"),
+            (metadata.is_some_and(|metadata| metadata.max_per_send == 0), "max_samples_per_send of metadata"),
             (queue.capacity == 0, "capacity"),
             (queue.min_shards == 0, "min_shards"),
             (queue.max_shards == 0, "max_shards"),
@@ -139,7 +171,7 @@ impl Config {
             return Err(order("min_backoff", format!("{:?}", queue.min_backoff), "max_backoff", format!("{:?}", queue.max_backoff)));
         }
         match &self.buffer.disk {
-            Some(disk) if disk.max_bytes < MIN_DISK_BYTES => Err(ConfigError::DiskTooSmall(disk.max_bytes)),
+            Some(DiskConfig { max_bytes: Some(bytes), .. }) if *bytes < MIN_DISK_BYTES => Err(ConfigError::DiskTooSmall(*bytes)),
             _ => Ok(()),
         }
     }
@@ -160,6 +192,9 @@ mod tests {
             user_agent: "collector/0".into(),
             external_labels: Labels::empty(),
             relabel: None,
+            content: Content::default(),
+            dialect: Dialect::default(),
+            metadata: Some(MetadataConfig::default()),
             remote_timeout: Duration::from_secs(30),
             queue: QueueConfig::default(),
             buffer: BufferConfig::default(),
@@ -184,7 +219,7 @@ mod tests {
             error(|config| config.queue.min_backoff = Duration::from_secs(6)),
             "min_backoff (6s) must not be greater than max_backoff (5s)"
         );
-        let disk = DiskConfig { directory: "/x".into(), max_bytes: 5 };
+        let disk = DiskConfig { directory: "/x".into(), max_bytes: Some(5), fsync: false };
         let small = config(|config| config.buffer.disk = Some(disk.clone())).validate().unwrap_err();
         assert_eq!(small.to_string(), "the disk queue needs at least 1048576 bytes, not 5");
     }

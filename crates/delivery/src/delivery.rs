@@ -1,6 +1,6 @@
 //! An endpoint put together: queue, shards, disk, and their start and end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::info;
 
-use crate::config::{Config, ConfigError, DiskConfig};
-use crate::encode::Encoder;
+use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
+use crate::dialect::Negotiation;
+use crate::encode::{Encoder, Message, TemplateUsage};
+use crate::metadata;
 use crate::metrics::Metrics;
 use crate::queue::{Limits, Queue};
-use crate::send::{self, Post};
+use crate::send::Post;
 use crate::shards::sizing::{self, Sizing};
-use crate::shards::{Sender, Shard};
+use crate::shards::{Encoders, Sender, Shard};
 use crate::shared::Shared;
 use crate::spool::{Log, Spool};
 use crate::status::Status;
@@ -81,14 +83,22 @@ impl Delivery {
         metrics.shards_max.set(config.queue.max_shards as i64);
         metrics.shards_desired.set(config.queue.min_shards as i64);
         metrics.shards.set(config.queue.min_shards as i64);
+        metrics.message_version.set(if config.dialect.message == Message::V2 { 2 } else { 1 });
         let queue = Queue::new(limits(&config), config.queue.min_shards, config.queue.max_samples_per_send);
-        let shared = Arc::new(Shared::new(config.name.clone(), url, metrics, queue, config.queue.max_shards));
-        let encoder = Encoder::new(config.external_labels.clone(), config.relabel.clone(), config.queue.max_samples_per_send);
-        let headers = send::headers(&config.user_agent);
-        let sender = Arc::new(Sender { config, headers, encoder: Arc::new(encoder), shared: shared.clone(), post });
+        let shared = Arc::new(Shared::new(&config, url, metrics, queue));
+        let encoder = |message| {
+            let (external, relabel) = (config.external_labels.clone(), config.relabel.clone());
+            Encoder::new(external, relabel, config.content, message, config.queue.max_samples_per_send)
+        };
+        let encoders = Encoders { v1: encoder(Message::V1), v2: encoder(Message::V2) };
+        let negotiation = Negotiation::new(config.dialect);
+        let sender = Arc::new(Sender { config, encoders, negotiation, shared: shared.clone(), post });
         let mut tasks = JoinSet::new();
         for lane in 0..sender.config.queue.max_shards {
             tasks.spawn_on(Shard::new(lane, sender.clone()).run(), handle);
+        }
+        if let Some(config) = sender.config.metadata.clone() {
+            tasks.spawn_on(metadata::run(sender.clone(), config), handle);
         }
         tasks.spawn_on(look_after(sender), handle);
         let spool = log.map(|log| {
@@ -144,7 +154,7 @@ impl Delivery {
             }
             None => 0,
         };
-        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().1, queue.unwritten_rows()));
+        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().rows(), queue.unwritten_rows()));
         let on_disk = unread + (rows - unwritten) as u64;
         let drained = Drained { lost: unwritten as u64, on_disk };
         if !in_time {
@@ -172,36 +182,63 @@ impl Drop for Delivery {
 
 /// Looks at the number of shards and at templates from time to time.
 async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
-    let Sender { config, encoder, shared, .. } = &*sender;
+    let Sender { config, shared, .. } = &*sender;
     let mut sizing = Sizing::new(config.queue.min_shards, config.queue.max_shards);
     let mut ticks = interval_at(Instant::now() + sizing::INTERVAL, sizing::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut built = 0;
+    let mut before = [TemplateUsage::default(); 2];
     loop {
         ticks.tick().await;
-        encoder.sweep();
-        let (bytes, built_now) = encoder.template_usage();
-        shared.metrics.template_bytes.set(bytes as i64);
-        shared.metrics.templates_built.inc_by(built_now - built);
-        built = built_now;
-
-        let before = shared.with(|queue| queue.lanes());
-        let advice = sizing.look(before, shared.observe(config.queue.max_samples_per_send));
+        before = look_after_templates(&sender, before);
+        let lanes = shared.with(|queue| queue.lanes());
+        let advice = sizing.look(lanes, shared.observe(config.queue.max_samples_per_send));
         shared.metrics.shards_desired.set(advice.desired as i64);
-        if let Some(lanes) = advice.change {
-            shared.change(|queue| queue.set_lanes(lanes));
+        if let Some(wanted) = advice.change {
+            shared.change(|queue| queue.set_lanes(wanted));
             sleep(MOVE_PATIENCE).await;
             let given_up = shared.with(Queue::cancel_move);
             let now = shared.with(|queue| queue.lanes());
             shared.metrics.shards.set(now as i64);
             shared.change(|_| crate::queue::Wake { all_lanes: given_up, ..Default::default() });
-            info!(remote_name = &*shared.name, url = &*shared.url, from = before, to = now, wanted = lanes, "changed the number of shards");
+            info!(remote_name = &*shared.name, url = &*shared.url, from = lanes, to = now, wanted, "changed the number of shards");
         }
     }
 }
 
+/// Lets go templates that are not needed and shows what the others come to.
+fn look_after_templates<P: Post>(sender: &Sender<P>, before: [TemplateUsage; 2]) -> [TemplateUsage; 2] {
+    let Sender { encoders, negotiation, shared, .. } = sender;
+    let (dialect, _) = negotiation.current(Instant::now());
+    match dialect.message {
+        Message::V1 => encoders.v2.clear(),
+        Message::V2 => encoders.v1.clear(),
+    }
+    encoders.of(dialect.message).sweep();
+    let metrics = &shared.metrics;
+    metrics.message_version.set(if dialect.message == Message::V2 { 2 } else { 1 });
+    let now = [encoders.v1.template_usage(), encoders.v2.template_usage()];
+    metrics.template_bytes.set(now.iter().map(|usage| usage.bytes as i64).sum());
+    for (now, before) in now.iter().zip(before) {
+        metrics.templates_built.inc_by(now.built - before.built);
+        metrics.templates_widened.inc_by(now.widened - before.widened);
+    }
+    now
+}
+
 fn open_log(disk: &DiskConfig) -> Result<Log, StartError> {
-    Log::open(&disk.directory, disk.max_bytes).map_err(|source| StartError::Disk { directory: disk.directory.clone(), source })
+    let open = || {
+        std::fs::create_dir_all(&disk.directory)?;
+        let max_bytes = disk.max_bytes.map_or_else(|| share_of_volume(&disk.directory), Ok)?;
+        Log::open(&disk.directory, max_bytes, disk.fsync)
+    };
+    open().map_err(|source| StartError::Disk { directory: disk.directory.clone(), source })
+}
+
+/// What an endpoint may use of the volume that the directory is on.
+fn share_of_volume(directory: &Path) -> std::io::Result<u64> {
+    let volume = rustix::fs::statvfs(directory)?;
+    let share = volume.f_frsize.saturating_mul(volume.f_blocks) / 100 * VOLUME_PERCENT;
+    Ok(share.clamp(MIN_DISK_BYTES, DEFAULT_DISK_BYTES))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -230,5 +267,12 @@ mod tests {
         assert_eq!(without_credentials("http://user:secret@host:9/api/v1/push?a=b"), "http://host:9/api/v1/push?a=b");
         assert_eq!(without_credentials("http://host/api"), "http://host/api");
         assert_eq!(without_credentials("user:secret@host"), "invalid URL");
+    }
+
+    #[test]
+    fn no_volume_gives_more_than_its_share_or_the_default() {
+        let share = share_of_volume(Path::new("/")).unwrap();
+        assert!((MIN_DISK_BYTES..=DEFAULT_DISK_BYTES).contains(&share), "{share}");
+        assert!(share_of_volume(Path::new("/nowhere")).is_err());
     }
 }

@@ -4,8 +4,10 @@
 
 mod config;
 mod delivery;
+mod dialect;
 #[doc(hidden)] // for benches
 pub mod encode;
+mod metadata;
 mod metrics;
 mod queue;
 mod retry;
@@ -15,9 +17,13 @@ mod shared;
 mod spool;
 mod status;
 
-pub use config::{BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, QueueConfig};
+pub use config::{
+    BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, MetadataConfig, QueueConfig,
+    VOLUME_PERCENT,
+};
 pub use delivery::{Delivery, Drained, StartError};
-pub use encode::Relabel;
+pub use dialect::{Compression, Dialect};
+pub use encode::{Content, Message, Relabel, Tally};
 pub use metrics::Metrics;
-pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION};
+pub use send::{EXCERPT, Post, PostError, RETRY_ATTEMPT, Response, VERSION, VICTORIA_METRICS_VERSION, written};
 pub use status::{Failure, Status};

@@ -9,6 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::config::Config;
+use crate::dialect::Dialect;
+use crate::encode::{Content, Tally};
+use crate::metadata::Families;
 use crate::metrics::EndpointMetrics;
 use crate::queue::{Queue, Wake};
 use crate::shards::sizing::Observed;
@@ -24,6 +28,10 @@ pub(crate) struct Shared {
     pub name: Box<str>,
     pub url: Box<str>,
     pub metrics: EndpointMetrics,
+    content: Content,
+    /// What is known about the families of series that came.
+    pub families: Families,
+    wants_metadata: bool,
     queue: Mutex<Queue>,
     /// One per possible shard.
     lanes: Box<[Notify]>,
@@ -48,16 +56,20 @@ struct Condition {
     retry_log: Occasionally,
     reject_log: Occasionally,
     disk_log: Occasionally,
+    metadata_log: Occasionally,
 }
 
 impl Shared {
-    pub fn new(name: Box<str>, url: Box<str>, metrics: EndpointMetrics, queue: Queue, max_lanes: usize) -> Self {
+    pub fn new(config: &Config, url: Box<str>, metrics: EndpointMetrics, queue: Queue) -> Self {
         Self {
-            name,
+            name: config.name.clone(),
             url,
             metrics,
+            content: config.content,
+            families: Families::default(),
+            wants_metadata: config.metadata.is_some(),
             queue: Mutex::new(queue),
-            lanes: (0..max_lanes).map(|_| Notify::new()).collect(),
+            lanes: (0..config.queue.max_shards).map(|_| Notify::new()).collect(),
             spool: Notify::new(),
             idle: Notify::new(),
             progress: Progress::default(),
@@ -74,12 +86,23 @@ impl Shared {
     pub fn change(&self, change: impl FnOnce(&mut Queue) -> Wake) {
         let mut queue = self.queue.lock();
         let wake = change(&mut queue);
-        let (bytes, rows, held) = queue.usage();
-        self.metrics.pending.set(rows as i64); // under the lock, so that the last change is the one that is seen
-        self.metrics.queue_bytes.set(bytes as i64);
-        self.metrics.held.set(held as i64);
+        let usage = queue.usage();
+        // Under the lock, so that the last change is the one that is seen.
+        self.metrics.pending(self.sent_of(usage.pending));
+        self.metrics.queue_bytes.set(usage.bytes as i64);
+        self.metrics.held.set(usage.held_rows as i64);
         drop(queue);
         self.wake(&wake);
+    }
+
+    /// What of `tally` the endpoint sends.
+    fn sent_of(&self, tally: Tally) -> Tally {
+        let if_sent = |sent: bool, count| if sent { count } else { 0 };
+        Tally {
+            histograms: if_sent(self.content.native_histograms, tally.histograms),
+            exemplars: if_sent(self.content.exemplars, tally.exemplars),
+            ..tally
+        }
     }
 
     fn wake(&self, wake: &Wake) {
@@ -129,10 +152,10 @@ impl Shared {
         }
     }
 
-    /// Notes that a request of `samples` failed and is sent again.
-    pub fn retrying(&self, samples: usize, attempt: u32, message: &str) {
+    /// Notes that a request of `sent` failed and is sent again.
+    pub fn retrying(&self, sent: Tally, attempt: u32, message: &str) {
         self.progress.failed.store(true, Relaxed);
-        self.metrics.retried.inc_by(samples as u64);
+        self.metrics.count(sent, |kind| &kind.retried);
         let mut condition = self.condition.lock();
         let at = condition.status.retrying.as_ref().map_or_else(SystemTime::now, |failure| failure.at);
         condition.status.retrying = Some(Failure { at, message: message.into() });
@@ -141,9 +164,37 @@ impl Shared {
         }
     }
 
-    /// Notes that the receiver will never take a request of `samples`, which are lost.
-    pub fn rejected(&self, samples: usize, message: &str) {
-        self.metrics.failed.inc_by(samples as u64);
+    /// Notes that the receiver did not understand a request of `sent`, which is sent again in another way. `news`: what it was sent in, if
+    /// that was not known.
+    pub fn fell_back(&self, sent: Tally, news: Option<Dialect>, message: &str) {
+        self.metrics.fallbacks.inc();
+        self.metrics.count(sent, |kind| &kind.retried);
+        if let Some(dialect) = news {
+            warn!(
+                remote_name = &*self.name,
+                url = &*self.url,
+                answer = message,
+                "the receiver does not understand {dialect}, going on with less; it is tried again from time to time"
+            );
+        }
+    }
+
+    /// Notes that metadata could not be sent, and is or is not sent again.
+    pub fn metadata_failed(&self, message: &str, again: bool) {
+        let mut condition = self.condition.lock();
+        if let Some(suppressed) = condition.metadata_log.check(Instant::now(), LOG_EVERY) {
+            warn!(remote_name = &*self.name, url = &*self.url, error = message, again, suppressed, "sending metadata failed");
+        }
+    }
+
+    /// Notes that the receiver understands what it did not before.
+    pub fn understood(&self, dialect: Dialect) {
+        info!(remote_name = &*self.name, url = &*self.url, "the receiver understands {dialect} now");
+    }
+
+    /// Notes that the receiver will never take `lost`.
+    pub fn rejected(&self, lost: Tally, message: &str) {
+        self.metrics.count(lost, |kind| &kind.failed);
         let mut condition = self.condition.lock();
         condition.status.rejected = Some(Failure::now(message));
         if let Some(suppressed) = condition.reject_log.check(Instant::now(), LOG_REJECTED_EVERY) {
@@ -151,7 +202,9 @@ impl Shared {
                 remote_name = &*self.name,
                 url = &*self.url,
                 error = message,
-                samples,
+                samples = lost.samples,
+                histograms = lost.histograms,
+                exemplars = lost.exemplars,
                 suppressed,
                 "the receiver rejected a request, its samples are lost"
             );
@@ -185,8 +238,8 @@ impl Shared {
 
     /// What happened since the last call, for sizing.
     pub fn observe(&self, max_samples: usize) -> Observed {
-        let (rows, lanes) = self.with(|queue| (queue.usage().1, queue.lanes()));
-        let waiting = rows as f64 + self.metrics.disk_samples.get() as f64;
+        let (usage, lanes) = self.with(|queue| (queue.usage(), queue.lanes()));
+        let waiting = usage.rows() as f64 + self.metrics.disk_samples.get() as f64;
         Observed {
             came: self.progress.came.swap(0, Relaxed) as f64,
             went: self.progress.went.swap(0, Relaxed) as f64,
@@ -199,7 +252,8 @@ impl Shared {
 
     /// How the endpoint is doing.
     pub fn status(&self) -> Status {
-        let (shards, (queue_bytes, pending_samples, _)) = self.with(|queue| (queue.lanes(), queue.usage()));
+        let (shards, usage) = self.with(|queue| (queue.lanes(), queue.usage()));
+        let (queue_bytes, pending_samples) = (usage.bytes, usage.rows());
         let disk_samples = self.metrics.disk_samples.get().unsigned_abs();
         let disk_bytes = self.metrics.disk_bytes.get().unsigned_abs();
         Status { shards, pending_samples, queue_bytes, disk_samples, disk_bytes, ..self.condition.lock().status.clone() }
@@ -209,12 +263,12 @@ impl Shared {
 impl ConsumeMetrics for Shared {
     fn consume(&self, batch: Batch) -> Result<(), Refused> {
         let rows = batch.layout.len();
-        if batch.values.len() != rows || batch.timestamps.as_ref().is_some_and(|timestamps| timestamps.len() != rows) {
+        if let Err(what) = check(&batch) {
             error!(
                 remote_name = &*self.name,
                 series = rows,
                 values = batch.values.len(),
-                "a batch whose columns don't fit its series is dropped"
+                "a batch whose {what} don't fit its series is dropped"
             );
             return Ok(());
         }
@@ -222,6 +276,10 @@ impl ConsumeMetrics for Shared {
             return Ok(());
         }
         let latest = batch.timestamps.as_ref().map_or(batch.timestamp, |all| all.iter().copied().max().unwrap_or(batch.timestamp));
+        let came = self.sent_of(Tally::of(&batch));
+        if self.wants_metadata {
+            self.families.note(&batch.layout);
+        }
         let mut outcome = Ok(());
         self.change(|queue| {
             queue.enqueue(batch, Instant::now()).unwrap_or_else(|refused| {
@@ -232,8 +290,9 @@ impl ConsumeMetrics for Shared {
         match outcome {
             Ok(()) => {
                 self.progress.came.fetch_add(rows as u64, Relaxed);
-                self.metrics.samples_in.inc_by(rows as u64);
+                self.metrics.count(came, |kind| &kind.came);
                 EndpointMetrics::raise(&self.metrics.highest, latest);
+                EndpointMetrics::raise(&self.metrics.highest_in, latest);
             }
             Err(_) => {
                 self.metrics.enqueue_retries.inc();
@@ -246,4 +305,21 @@ impl ConsumeMetrics for Shared {
     fn flush(&self) {
         self.change(Queue::flush);
     }
+}
+
+/// Whether columns and details belong to the layout; says which do not.
+fn check(batch: &Batch) -> Result<(), &'static str> {
+    let rows = batch.layout.len();
+    if batch.values.len() != rows || batch.timestamps.as_ref().is_some_and(|timestamps| timestamps.len() != rows) {
+        return Err("columns");
+    }
+    let Some(details) = &batch.details else { return Ok(()) };
+    let fit = fits(&details.histograms, rows, true) && fits(&details.exemplars, rows, false) && fits(&details.created, rows, true);
+    if fit { Ok(()) } else { Err("details") }
+}
+
+/// Whether `list` is in row order, once per row if `once`, and within `rows`.
+fn fits<T>(list: &[(u32, T)], rows: usize, once: bool) -> bool {
+    let ordered = list.is_sorted_by(|a, b| a.0 < b.0 || !once && a.0 == b.0);
+    ordered && list.last().is_none_or(|(row, _)| (*row as usize) < rows)
 }

@@ -22,7 +22,7 @@ const PENDING: &str = "prometheus_remote_storage_samples_pending";
 
 fn with_disk(directory: &Path, change: impl FnOnce(&mut Config)) -> Config {
     config(|config| {
-        config.buffer.disk = Some(DiskConfig { directory: directory.join("endpoint"), max_bytes: 1 << 30 });
+        config.buffer.disk = Some(DiskConfig { directory: directory.join("endpoint"), max_bytes: Some(1 << 30), fsync: false });
         change(config);
     })
 }
@@ -189,7 +189,7 @@ async fn at_the_size_limit_the_oldest_samples_go_and_are_counted() {
     let small = with_disk(directory.path(), |config| {
         little_memory(config);
         if let Some(disk) = &mut config.buffer.disk {
-            disk.max_bytes = 1 << 20;
+            disk.max_bytes = Some(1 << 20);
         }
     });
     let (delivery, registry) = start(small, &receiver);

@@ -38,9 +38,9 @@ impl Post for Http {
         *request.headers_mut() = headers;
         let response = self.client.request(request).await.map_err(|e| error(&e))?;
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(Into::into);
-        let status = response.status().as_u16();
+        let (status, written) = (response.status().as_u16(), delivery::written(response.headers()));
         let body = Limited::new(response.into_body(), 64 * EXCERPT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        Ok(Response { status, retry_after, body_excerpt: String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into() })
+        Ok(Response { status, retry_after, written, body_excerpt: String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into() })
     }
 }
 

@@ -7,7 +7,7 @@ mod corpus;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use exposition::{Comments, Parser, Series, Visitor};
+use exposition::{Comments, Format, Parser, Series, Visitor};
 use xxhash_rust::xxh3::xxh3_64;
 
 fn main() {
@@ -27,7 +27,9 @@ struct Positional {
 
 impl Visitor for Positional {
     type Error = std::convert::Infallible;
-    const WANTS_METADATA: bool = false;
+    fn wants_metadata(&self) -> bool {
+        false
+    }
 
     #[inline]
     fn expected_len(&self) -> usize {
@@ -80,26 +82,82 @@ fn newline_scan(bencher: Bencher) {
         .bench(|| memchr::memchr_iter(b'\n', divan::black_box(body.as_bytes())).fold(0_usize, |sum, at| sum ^ at));
 }
 
-#[divan::bench]
-fn parse_and_identify(bencher: Bencher) {
-    let (first, body) = (corpus::body(7), corpus::body(8));
+/// Parses bodies of the same series again and again, after the first of them was learnt.
+fn identify(bencher: Bencher, format: Format, body: impl Fn(u64) -> String) {
+    let (first, body) = (body(7), body(8));
     let (mut parser, mut visitor) = (Parser::default(), Positional::default());
+    parser.reset_for(format);
     parser.feed(first.as_bytes(), &mut visitor).unwrap();
     let samples = visitor.texts.len();
     bencher.counter(BytesCount::of_str(&body)).counter(ItemsCount::new(samples)).bench_local(|| {
         (visitor.next, visitor.next_comments) = (0, 0);
-        parser.reset();
+        parser.reset_for(format);
         parser.feed(divan::black_box(body.as_bytes()), &mut visitor).unwrap();
         parser.finish(&mut visitor).unwrap();
         assert_eq!(visitor.texts.len(), samples);
     });
 }
 
+const OPEN_METRICS: Format = Format::OpenMetrics { skip_created: false };
+const START_TIMES: Format = Format::OpenMetrics { skip_created: true };
+
+#[divan::bench]
+fn parse_and_identify(bencher: Bencher) {
+    identify(bencher, Format::PrometheusText, corpus::body);
+}
+
+#[divan::bench]
+fn parse_and_identify_timestamps(bencher: Bencher) {
+    identify(bencher, Format::PrometheusText, |seed| corpus::with_ends(&corpus::body(seed), 1, " 1700000000123"));
+}
+
+#[divan::bench]
+fn open_metrics(bencher: Bencher) {
+    identify(bencher, OPEN_METRICS, |seed| corpus::open_metrics(&corpus::body(seed)));
+}
+
+#[divan::bench]
+fn open_metrics_timestamps(bencher: Bencher) {
+    identify(bencher, OPEN_METRICS, |seed| corpus::with_ends(&corpus::open_metrics(&corpus::body(seed)), 1, " 1700000000.123"));
+}
+
+#[divan::bench]
+fn open_metrics_exemplar_in_ten(bencher: Bencher) {
+    let exemplar = " # {trace_id=\"0123456789abcdef0123456789abcdef\"} 0.25 1700000000.123";
+    identify(bencher, OPEN_METRICS, |seed| corpus::with_ends(&corpus::open_metrics(&corpus::body(seed)), 10, exemplar));
+}
+
+/// No `_created` lines, but looked for.
+#[divan::bench]
+fn start_times_none(bencher: Bencher) {
+    identify(bencher, START_TIMES, |seed| corpus::open_metrics(&corpus::body(seed)));
+}
+
+#[divan::bench]
+fn start_times(bencher: Bencher) {
+    identify(bencher, START_TIMES, |seed| corpus::with_created(&corpus::open_metrics(&corpus::body(seed))));
+}
+
+/// The same body with the `_created` lines as samples.
+#[divan::bench]
+fn start_times_as_samples(bencher: Bencher) {
+    identify(bencher, OPEN_METRICS, |seed| corpus::with_created(&corpus::open_metrics(&corpus::body(seed))));
+}
+
+#[divan::bench]
+fn open_metrics_learn(bencher: Bencher) {
+    learn(bencher, OPEN_METRICS, &corpus::open_metrics(&corpus::body(7)));
+}
+
 #[divan::bench]
 fn parse_and_learn(bencher: Bencher) {
-    let body = corpus::body(7);
-    bencher.counter(BytesCount::of_str(&body)).bench_local(|| {
+    learn(bencher, Format::PrometheusText, &corpus::body(7));
+}
+
+fn learn(bencher: Bencher, format: Format, body: &str) {
+    bencher.counter(BytesCount::of_str(body)).bench_local(|| {
         let (mut parser, mut visitor) = (Parser::default(), Positional::default());
+        parser.reset_for(format);
         parser.feed(divan::black_box(body.as_bytes()), &mut visitor).unwrap();
         visitor.values.len()
     });

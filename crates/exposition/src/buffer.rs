@@ -88,23 +88,27 @@ impl LabelBuffer {
         start..self.text.len() as u32
     }
 
-    /// Appends `text` with `\\`, `\"` and `\n` resolved; other escapes stay as they are, as in Prometheus.
-    fn append_unescaped(&mut self, mut text: &str) -> Range<u32> {
+    fn append_unescaped(&mut self, text: &str) -> Range<u32> {
         let start = self.text.len() as u32;
-        while let Some(at) = memchr::memchr(b'\\', text.as_bytes()) {
-            self.text.push_str(&text[..at]);
-            let (resolved, used) = match text.as_bytes().get(at + 1) {
-                Some(b'n') => ("\n", 2),
-                Some(b'"') => ("\"", 2),
-                Some(b'\\') => ("\\", 2),
-                _ => ("\\", 1),
-            };
-            self.text.push_str(resolved);
-            text = &text[at + used..];
-        }
-        self.text.push_str(text);
+        unescape_into(&mut self.text, text);
         start..self.text.len() as u32
     }
+}
+
+/// Appends `text` with `\\`, `\"` and `\n` resolved; other escapes stay as they are, as in Prometheus.
+pub(crate) fn unescape_into(out: &mut String, mut text: &str) {
+    while let Some(at) = memchr::memchr(b'\\', text.as_bytes()) {
+        out.push_str(&text[..at]);
+        let (resolved, used) = match text.as_bytes().get(at + 1) {
+            Some(b'n') => ("\n", 2),
+            Some(b'"') => ("\"", 2),
+            Some(b'\\') => ("\\", 2),
+            _ => ("\\", 1),
+        };
+        out.push_str(resolved);
+        text = &text[at + used..];
+    }
+    out.push_str(text);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use model::MetricType;
 
 use crate::error::Reason;
-use crate::series::{Nul, Stop, continues_metric, is_space, quoted_end, skip_spaces, skip_while, starts_metric};
+use crate::series::{Stop, continues_metric, is_space, quoted_end, skip_nul, skip_spaces, skip_while, starts_metric};
 use crate::visitor::Entry;
 
 /// What a line that begins with `#` turned out to be, with its length up to and without the newline that ends it.
@@ -31,14 +31,17 @@ pub(crate) fn read(text: &[u8], hash: usize, newline: usize, want: bool) -> Resu
         let nul = memchr::memchr(0, &text[word..newline]).is_some();
         return Ok(if nul { Comment::EndOfBody } else { Comment::Plain(newline) });
     }
-    let keyword = match text.get(word..word + 5) {
-        Some([b'H', b'E', b'L', b'P', b' ' | b'\t']) => Keyword::Help,
-        Some([b'T', b'Y', b'P', b'E', b' ' | b'\t']) => Keyword::Type,
-        Some([b'U', b'N', b'I', b'T', b' ' | b'\t']) => Keyword::Unit,
+    let (keyword, len) = match text.get(word..word + 5) {
+        Some([b'H', b'E', b'L', b'P', b' ' | b'\t']) => (Keyword::Help, 5),
+        Some([b'T', b'Y', b'P', b'E', b' ' | b'\t']) => (Keyword::Type, 5),
+        Some([b'U', b'N', b'I', b'T', b' ' | b'\t']) => (Keyword::Unit, 5),
         _ if text.get(word) == Some(&0) => return Ok(Comment::EndOfBody),
-        _ => return Ok(Comment::Plain(newline)),
+        _ => match keyword_with_nuls(&text[word..newline]) {
+            Some(found) => found,
+            None => return Ok(Comment::Plain(newline)),
+        },
     };
-    let name = skip_spaces(text, word + 5);
+    let name = skip_while(text, word + len, |byte| is_space(byte) || byte == 0);
     if keyword == Keyword::Unit {
         let entry = if want { unit(&text[name..newline]) } else { None };
         return Ok(Comment::About { kind: None, entry, end: newline });
@@ -46,10 +49,19 @@ pub(crate) fn read(text: &[u8], hash: usize, newline: usize, want: bool) -> Resu
     about(text, keyword, name, newline, want)
 }
 
+/// The keyword and its length where NULs stand between its letters: Prometheus skips them.
+fn keyword_with_nuls(line: &[u8]) -> Option<(Keyword, usize)> {
+    let words: [(&[u8], _); 2] = [(b"HELP", Keyword::Help), (b"TYPE", Keyword::Type)];
+    words.into_iter().find_map(|(word, keyword)| {
+        let len = word.iter().try_fold(0, |at, letter| (line.get(at) == Some(letter)).then(|| skip_nul(line, at + 1)))?;
+        is_space(*line.get(len)?).then_some((keyword, len + 1))
+    })
+}
+
 fn about(text: &[u8], keyword: Keyword, name: usize, newline: usize, want: bool) -> Result<Comment<'_>, Stop> {
     let first = text.get(name).copied().unwrap_or(b'\n');
     let (family, name_end) = if first == b'"' {
-        let end = quoted_end(text, name, Nul::Refused)?;
+        let end = quoted_end(text, name)?;
         (&text[name + 1..end - 1], end)
     } else if starts_metric(first) {
         if keyword == Keyword::Help && !want {
@@ -120,9 +132,9 @@ fn line_end(text: &[u8], from: usize, newline: usize) -> Result<usize, Stop> {
     memchr::memchr(b'\n', &text[from..]).map(|at| from + at).ok_or(Stop::More)
 }
 
-/// What follows a family's name: without the one character that separates it, nothing if it is all space.
+/// What follows a family's name: without the one character that separates it, nothing if it is all space and NULs.
 fn rest_of(text: &[u8]) -> &[u8] {
-    if text.iter().all(|&byte| is_space(byte)) {
+    if text.iter().all(|&byte| is_space(byte) || byte == 0) {
         return &[];
     }
     &text[1..]
@@ -164,16 +176,18 @@ mod tests {
     #[test]
     fn help_and_type_are_read() {
         let help = |family, text| Some(Entry::Help { family, text });
-        let cases: [(&str, Option<Entry<'_>>); 14] = [
+        let cases: [(&str, Option<Entry<'_>>); 16] = [
             ("# HELP a Some text.\n", help("a", "Some text.")),
             ("# HELP a\n", help("a", "")),
             ("# HELP a \n", help("a", "")),
+            ("# HELP a \0 \n", help("a", "")),
             ("# HELP a \t x\n", help("a", "\t x")),
             ("#\tHELP\ta\tx\n", help("a", "x")),
             ("# HELP a-b c\n", help("a", "b c")),
             ("# HELP \"a.b\" x\n", help("a.b", "x")),
             ("# HELP \"a\nb\" x\n", help("a\nb", "x")),
             ("# HELP a x\0y\n", help("a", "x\0y")),
+            ("# H\0\0ELP\0\t\0 a x\n", help("a", "x")),
             ("# TYPE a counter\n", Some(Entry::Type { family: "a", kind: MetricType::Counter })),
             ("# TYPE a untyped\n", Some(Entry::Type { family: "a", kind: MetricType::Unknown })),
             ("#   TYPE   a\tsummary\n", Some(Entry::Type { family: "a", kind: MetricType::Summary })),
@@ -196,9 +210,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_a_comment() {
-        for line in
-            ["#\n", "# \n", "#HELP a b\n", "# HELP\n", "# HELPa b\n", "# TYPE\n", "# EOF\n", "# help a b\n", "# a\0b\n", "# \u{fc}\n"]
-        {
+        for line in [
+            "#\n",
+            "# \n",
+            "#HELP a b\n",
+            "# HELP\n",
+            "# HELPa b\n",
+            "# TYPE\n",
+            "# EOF\n",
+            "# help a b\n",
+            "# a\0b\n",
+            "# H\0ELPx a\n",
+            "# \u{fc}\n",
+        ] {
             assert_eq!(read_line(line.as_bytes()), Ok(Comment::Plain(line.len() - 1)), "{line:?}");
         }
         assert_eq!(read_line(b"#\xff\n"), Ok(Comment::Plain(2)));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::number::NumberError;
+use crate::protobuf::ProtobufError;
 
 /// At most this many bytes of the offending line are shown.
 const MAX_EXCERPT: usize = 64;
@@ -13,6 +14,9 @@ pub enum Error<E> {
     /// The text is not in the format.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
+    /// A message is not in the protobuf format.
+    #[error(transparent)]
+    Protobuf(#[from] ProtobufError),
     /// The visitor refused a line.
     #[error("{0}")]
     Refused(E),
@@ -48,6 +52,24 @@ pub enum Reason {
     /// `# TYPE` with something that is no type of this format.
     #[error("expected one of the types counter, gauge, histogram, summary, untyped")]
     Type,
+    /// `# TYPE` with something that is no type of OpenMetrics.
+    #[error("expected one of the types counter, gauge, histogram, gaugehistogram, summary, info, stateset, unknown")]
+    OpenMetricsType,
+    /// `# UNIT` with a unit that the family's name doesn't end with.
+    #[error("expected a metric name that ends with `_` and the unit")]
+    Unit,
+    /// A comment that OpenMetrics doesn't know.
+    #[error("expected HELP, TYPE, UNIT or EOF after `# `")]
+    Comment,
+    /// HELP, TYPE or UNIT of OpenMetrics whose family's name is not followed by a space.
+    #[error("expected a space and a text after the metric name")]
+    FamilyText,
+    /// An OpenMetrics body that is over without `# EOF`.
+    #[error("expected `# EOF` at the end of the body")]
+    NoEof,
+    /// Something after `# EOF`.
+    #[error("unexpected data after `# EOF`")]
+    AfterEof,
     /// Help text that is not UTF-8.
     #[error("help text is not UTF-8")]
     HelpUtf8,
@@ -60,6 +82,9 @@ pub enum Reason {
     /// No `=` after a label's name.
     #[error("expected `=` after a label name")]
     Equal,
+    /// Neither a comma nor the closing brace after a label, in OpenMetrics.
+    #[error("expected `,` or `}}` after a label value")]
+    Comma,
     /// No quoted text after `=`.
     #[error("expected a quoted label value")]
     LabelValue,
@@ -90,6 +115,12 @@ pub enum Reason {
     /// A timestamp of more than 64 bits.
     #[error("timestamp out of range")]
     TimestampRange,
+    /// A timestamp of OpenMetrics that is no finite number.
+    #[error("expected a timestamp in seconds, an exemplar or the end of the line after the value")]
+    Seconds,
+    /// No value after an exemplar's labels.
+    #[error("expected a value after the exemplar's labels")]
+    ExemplarValue,
     /// Something after the timestamp.
     #[error("expected the end of the line after the timestamp")]
     End,

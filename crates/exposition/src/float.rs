@@ -18,20 +18,42 @@ pub fn open_metrics_float(value: f64) -> String {
     if value == 0.0 {
         return "0.0".to_owned();
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (mantissa, exponent) = shortest(value);
     if PLAIN_EXPONENTS.contains(&exponent) {
-        let mut text = format!("{value}");
-        if !text.contains('.') {
-            text.push_str(".0");
-        }
-        return text;
+        return plain(&mantissa, exponent);
     }
-    let mut text = mantissa.to_owned();
     let sign = if exponent < 0 { '-' } else { '+' };
+    let mut text = mantissa;
     let _ = write!(text, "e{sign}{:02}", exponent.unsigned_abs());
     text
+}
+
+/// The shortest digits that round-trip, with a point behind the first one, and the decimal exponent. Of two that are equally near Go
+/// takes the even one, the standard library the larger.
+fn shortest(value: f64) -> (String, i32) {
+    let scientific = format!("{value:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    // 17 digits suffice for every float, so a tie between two of them shows in the 18th, and zeros follow.
+    let exact = format!("{value:.30e}");
+    let exact = exact.split('e').next().unwrap_or_default().trim_end_matches('0');
+    let even = exact.strip_suffix('5').filter(|even| even.len() == mantissa.len() && even.ends_with(['0', '2', '4', '6', '8']));
+    let mantissa = even.filter(|even| format!("{even}e{exponent}").parse() == Ok(value)).unwrap_or(mantissa);
+    (mantissa.to_owned(), exponent.parse().unwrap_or(0))
+}
+
+/// The number without an exponent, with at least one digit behind the point.
+fn plain(mantissa: &str, exponent: i32) -> String {
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let mut digits = mantissa.replace('.', "");
+    if exponent < 0 {
+        return format!("{sign}0.{}{digits}", "0".repeat(exponent.unsigned_abs() as usize - 1));
+    }
+    let point = exponent as usize + 1;
+    while digits.len() <= point {
+        digits.push('0');
+    }
+    digits.insert(point, '.');
+    format!("{sign}{digits}")
 }
 
 #[cfg(test)]
@@ -57,6 +79,11 @@ mod tests {
             (1e21, "1e+21"),
             (1e-100, "1e-100"),
             (2.5e300, "2.5e+300"),
+            (-0.05, "-0.05"),
+            (123_450.0, "123450.0"),
+            // 1.50000762939453125 and 1.00000762939453375: two are equally near.
+            (1.5 + 2_f64.powi(-17), "1.5000076293945312"),
+            (-1.5 - 2_f64.powi(-17), "-1.5000076293945312"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
             (f64::NAN, "NaN"),

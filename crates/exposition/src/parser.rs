@@ -1,13 +1,21 @@
-//! The push parser: splits what it is fed into lines, keeps the incomplete end, and leads a visitor through them.
+//! The push parser: splits what it is fed into lines, keeps the incomplete end, and leads a visitor through them; how lines are read
+//! belongs to a module for each format.
 
-use memchr::{memchr, memchr2, memrchr};
+mod lines;
+mod open_metrics;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use memchr::memchr;
 use model::MetricType;
 
-use crate::comment::{self, Comment};
 use crate::error::{Error, Reason, SyntaxError};
-use crate::number::{parse_timestamp, parse_value, read_value, scan_timestamp};
-use crate::series::{Series, Spans, Stop, is_space, skip_spaces, skip_while};
-use crate::visitor::{Comments, Visitor};
+use crate::format::Format;
+use crate::open_metrics::series::LabelSpans;
+use crate::open_metrics::starts::Starts;
+use crate::series::{Spans, Stop};
+use crate::visitor::Visitor;
 
 /// The default bound of a line: two thousand times the usual one, and still little next to a body.
 pub const DEFAULT_MAX_LINE: usize = 1 << 20;
@@ -53,8 +61,15 @@ pub struct Parser {
     in_comments: bool,
     spans: Spans,
     max_line: usize,
-    /// The body said that it is over; what follows is ignored.
+    /// The body said that it is over; what follows is ignored, or an error in OpenMetrics.
     ended: bool,
+    format: Format,
+    /// Of OpenMetrics only, as all that follows: the number of lines up to a HELP line, behind which NULs are skipped.
+    help_line: Option<u64>,
+    skip_created: bool,
+    starts: Starts,
+    exemplar_labels: LabelSpans,
+    refused_exemplars: u64,
 }
 
 impl Default for Parser {
@@ -77,11 +92,22 @@ impl Parser {
             spans: Spans::default(),
             max_line: max_line.min(u32::MAX as usize / 2),
             ended: false,
+            format: Format::PrometheusText,
+            help_line: None,
+            skip_created: false,
+            starts: Starts::default(),
+            exemplar_labels: LabelSpans::new(),
+            refused_exemplars: 0,
         }
     }
 
-    /// Makes the parser ready for another body. Keeps its memory, unless that was for an unusually long line.
+    /// Makes the parser ready for another body in [`Format::PrometheusText`].
     pub fn reset(&mut self) {
+        self.reset_for(Format::PrometheusText);
+    }
+
+    /// Makes the parser ready for another body, in `format`. Keeps its memory, unless that was for an unusually long line.
+    pub fn reset_for(&mut self, format: Format) {
         self.carry.clear();
         if self.carry.capacity() > MAX_KEPT_CARRY {
             self.carry = Vec::new();
@@ -91,6 +117,17 @@ impl Parser {
         self.kind = MetricType::Unknown;
         self.in_comments = false;
         self.ended = false;
+        self.format = format;
+        self.help_line = None;
+        self.skip_created = format == Format::OpenMetrics { skip_created: true };
+        self.starts.reset();
+        self.refused_exemplars = 0;
+    }
+
+    /// How many exemplars of the body were not told because Prometheus would not store them, see [`crate::RefusedExemplar`].
+    #[must_use]
+    pub fn refused_exemplars(&self) -> u64 {
+        self.refused_exemplars
     }
 
     /// Parses the lines that `bytes` complete.
@@ -107,7 +144,7 @@ impl Parser {
             }
         }
         if self.ended {
-            return Ok(());
+            return self.after_end(bytes);
         }
         let used = self.lines(bytes, visitor)?;
         if !self.ended {
@@ -117,20 +154,34 @@ impl Parser {
         Ok(())
     }
 
-    /// Parses what is left, as if a newline followed it.
+    /// Parses what is left, as if a newline followed it. OpenMetrics has to have told its end, unless the body is empty: as in Prometheus
+    /// an empty body is a good one.
     ///
     /// # Errors
     /// As [`Parser::feed`].
     pub fn finish<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Error<V::Error>> {
-        if self.ended || self.carry.is_empty() {
+        if self.ended || (self.carry.is_empty() && self.line == 0) {
             return Ok(());
         }
-        self.carry.push(b'\n');
+        // It ends with a newline if that was taken for a part of a quoted text.
+        if self.carry.last().is_some_and(|last| *last != b'\n') {
+            self.carry.push(b'\n');
+        }
         self.retry(visitor)?;
-        if self.carry.is_empty() {
+        if !self.carry.is_empty() {
+            return Err(self.error(&self.carry, Reason::Unterminated));
+        }
+        if self.ended || self.format == Format::PrometheusText { Ok(()) } else { Err(self.error(&[], Reason::NoEof)) }
+    }
+
+    /// What comes behind the end that the body told.
+    fn after_end<E>(&self, bytes: &[u8]) -> Result<(), Error<E>> {
+        if self.format == Format::PrometheusText {
             return Ok(());
         }
-        Err(self.error(&self.carry, Reason::Unterminated))
+        // Prometheus skips NULs behind `# EOF`. How much of what follows is here depends on how the body arrives: one byte is shown.
+        let Some(at) = bytes.iter().position(|byte| *byte != 0) else { return Ok(()) };
+        Err(self.error(&bytes[at..=at], Reason::AfterEof))
     }
 
     /// Appends to the incomplete line.
@@ -168,98 +219,13 @@ impl Parser {
         self.retry_at = if spans_lines { self.carry.len() + self.carry.len() / 2 } else { 0 };
     }
 
-    /// Parses all complete lines of `text` and returns how many bytes they took.
-    fn lines<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
-        let mut at = 0;
-        while at < text.len() && !self.ended {
-            let rest = &text[at..];
-            let comment = rest[0] == b'#';
-            let used = if comment {
-                self.comments(rest, visitor)?
-            } else if let Some(used) = self.expected_line(rest, visitor)? {
-                self.line += 1;
-                used
-            } else {
-                self.any_line(rest, visitor)?.unwrap_or(0)
-            };
-            if used == 0 {
-                return Ok(at);
-            }
-            self.in_comments = comment;
-            at += used;
+    /// As [`Parser::complete`], for a line that most likely ends at the first newline.
+    fn complete_at<E>(&mut self, rest: &[u8], newline: usize, end: usize) -> Result<Option<usize>, Error<E>> {
+        if end != newline {
+            return self.complete(rest, Ok(end));
         }
-        Ok(text.len())
-    }
-
-    /// A run of lines that begin with `#`, as far as they are complete: how many bytes they took.
-    fn comments<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
-        if let Some(known) = visitor.expected_comments(text) {
-            self.kind = known.kind.unwrap_or(self.kind);
-            self.line += known.lines;
-            return Ok(known.len);
-        }
-        let first_line = self.line;
-        self.typed = false;
-        let mut len = 0;
-        while text.get(len) == Some(&b'#') && !self.ended {
-            let Some(used) = self.any_line(&text[len..], visitor)? else { return Ok(len) };
-            len += used;
-        }
-        if len < text.len() && !self.ended && !self.in_comments {
-            let kind = self.typed.then_some(self.kind);
-            visitor.learn_comments(&text[..len], Comments { len, lines: self.line - first_line, kind });
-        }
-        Ok(len)
-    }
-
-    /// The fast way: the visitor's expected series, a plain number, perhaps a plain timestamp, and the newline.
-    #[inline]
-    fn expected_line<V: Visitor>(&self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let len = visitor.expected_len();
-        if len == 0 || rest.get(len) != Some(&b' ') {
-            return Ok(None);
-        }
-        let Some(row) = visitor.expected(&rest[..len]) else { return Ok(None) };
-        let Some((value, used)) = read_value(&rest[len + 1..]) else { return Ok(None) };
-        let mut end = len + 1 + used;
-        let mut timestamp = None;
-        if rest.get(end) == Some(&b' ') {
-            let Some((stamp, used)) = scan_timestamp(&rest[end + 1..]) else { return Ok(None) };
-            timestamp = Some(stamp);
-            end += 1 + used;
-        }
-        if rest.get(end) != Some(&b'\n') || end > self.max_line {
-            return Ok(None);
-        }
-        visitor.sample(row, value, timestamp).map_err(Error::Refused)?;
-        Ok(Some(end + 1))
-    }
-
-    /// Any line: how many bytes it took, or `None` if it isn't complete.
-    fn any_line<V: Visitor>(&mut self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let Some(newline) = memchr(b'\n', rest) else { return Ok(None) };
-        if newline > self.max_line {
-            return Err(self.error(rest, Reason::TooLong { max: self.max_line }));
-        }
-        let start = skip_spaces(rest, 0);
-        let end = match rest[start] {
-            b'\n' => Ok(newline),
-            b'#' => self.comment(rest, start, newline, visitor),
-            0 => {
-                // As in Prometheus: a NUL where a line could begin is the end of the body.
-                self.ended = true;
-                Ok(newline)
-            }
-            _ => match self.known_series(rest, newline, visitor)? {
-                Some(end) => Ok(end),
-                None => return self.new_series(rest, visitor),
-            },
-        };
-        if end == Ok(newline) {
-            self.line += 1;
-            return Ok(Some(newline + 1));
-        }
-        self.complete(rest, end)
+        self.line += 1;
+        Ok(Some(newline + 1))
     }
 
     /// Turns where a line ended into how much it took, and counts it.
@@ -276,56 +242,6 @@ impl Parser {
         }
     }
 
-    fn comment<V: Visitor>(&mut self, rest: &[u8], hash: usize, newline: usize, visitor: &mut V) -> Result<usize, Stop> {
-        let view = self.view(rest);
-        match comment::read(view, hash, newline, V::WANTS_METADATA)? {
-            Comment::Plain(end) => Ok(end),
-            Comment::About { kind, entry, end } => {
-                self.kind = kind.unwrap_or(self.kind);
-                self.typed |= kind.is_some();
-                if let Some(entry) = entry {
-                    visitor.metadata(entry);
-                }
-                Ok(end)
-            }
-            Comment::EndOfBody => {
-                self.ended = true;
-                Ok(newline)
-            }
-        }
-    }
-
-    /// A series that the visitor knows, though it didn't expect it here: its end is guessed, and the guess is right if it is known.
-    fn known_series<V: Visitor>(&mut self, rest: &[u8], newline: usize, visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let Some(end) = guess_end(&rest[..newline]) else { return Ok(None) };
-        let Some(row) = visitor.find(&rest[..end]) else { return Ok(None) };
-        match suffix(rest, end) {
-            Ok(suffix) => {
-                visitor.sample(row, suffix.value, suffix.timestamp).map_err(Error::Refused)?;
-                Ok(Some(suffix.end))
-            }
-            Err(Stop::Bad(reason)) => Err(self.error(rest, reason)),
-            Err(Stop::More) => Ok(None),
-        }
-    }
-
-    /// A series that has to be lexed: it is new, or spans lines, or its end was guessed wrongly.
-    fn new_series<V: Visitor>(&mut self, rest: &[u8], visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
-        let view = self.view(rest);
-        let parts = self.spans.lex(view).and_then(|end| Ok((end, suffix(view, end)?)));
-        let (end, suffix) = match parts {
-            Ok(parts) if parts.1.end <= self.max_line => parts,
-            Ok(parts) => return self.complete(rest, Ok(parts.1.end)),
-            Err(stop) => return self.complete(rest, Err(stop)),
-        };
-        let row = match visitor.find(&view[..end]) {
-            Some(row) => row,
-            None => visitor.learn(Series::new(&view[..end], &self.spans, self.kind)).map_err(Error::Refused)?,
-        };
-        visitor.sample(row, suffix.value, suffix.timestamp).map_err(Error::Refused)?;
-        self.complete(rest, Ok(suffix.end))
-    }
-
     /// No more than a line can need, so that a long text costs no more than the bound.
     fn view<'a>(&self, rest: &'a [u8]) -> &'a [u8] {
         &rest[..rest.len().min(self.max_line + 1)]
@@ -335,56 +251,3 @@ impl Parser {
         Error::Syntax(SyntaxError::new(self.line + 1, text, reason))
     }
 }
-
-/// What follows a series: its value, perhaps a timestamp, and where the newline is.
-struct Suffix {
-    value: f64,
-    timestamp: Option<i64>,
-    end: usize,
-}
-
-fn suffix(text: &[u8], at: usize) -> Result<Suffix, Stop> {
-    let start = skip_spaces(text, at);
-    let end = skip_while(text, start, |byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'{' | 0));
-    if end == text.len() {
-        return Err(Stop::More);
-    }
-    if start == end {
-        return Err(Reason::Value.into());
-    }
-    let value = parse_value(&text[start..end]).map_err(Reason::Number)?;
-    let start = skip_spaces(text, end);
-    match text.get(start) {
-        Some(b'\n') => return Ok(Suffix { value, timestamp: None, end: start }),
-        Some(b'0'..=b'9') => {}
-        Some(_) => return Err(Reason::Timestamp.into()),
-        None => return Err(Stop::More),
-    }
-    let end = skip_while(text, start, |byte| byte.is_ascii_digit());
-    let timestamp = parse_timestamp(&text[start..end]);
-    match text.get(skip_spaces(text, end)) {
-        None => Err(Stop::More),
-        Some(_) if timestamp.is_none() => Err(Reason::TimestampRange.into()),
-        Some(b'\n') => Ok(Suffix { value, timestamp, end: skip_spaces(text, end) }),
-        Some(_) => Err(Reason::End.into()),
-    }
-}
-
-/// Where the series in a line ends, most likely: behind the last closing brace, else before the first space.
-fn guess_end(line: &[u8]) -> Option<usize> {
-    let mut value = line.len();
-    while value > 0 && !is_space(line[value - 1]) {
-        value -= 1;
-    }
-    let before = value.checked_sub(2).map(|at| line[at]);
-    if before == Some(b'}') {
-        return Some(value - 1);
-    }
-    match memrchr(b'}', line) {
-        Some(brace) => Some(brace + 1),
-        None => memchr2(b' ', b'\t', line),
-    }
-}
-
-#[cfg(test)]
-mod tests;

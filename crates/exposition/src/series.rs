@@ -1,7 +1,7 @@
 //! The slow path: a series' text taken apart exactly as Prometheus' lexer does it, into spans first and labels when asked for.
 //!
 //! Peculiarities of that lexer which decide verdicts, and are kept: a quoted text may hold raw newlines (so a sample may span lines);
-//! NUL is allowed inside label values and nowhere else; spaces and tabs may stand between all parts, and before the name they become
+//! NUL is allowed inside label values and behind them, and nowhere else; spaces and tabs may stand between all parts, and before the name they become
 //! part of it; one trailing comma is allowed, and the comma between labels may be missing.
 
 use std::ops::Range;
@@ -28,32 +28,50 @@ impl From<Reason> for Stop {
     }
 }
 
-type Span = Range<u32>;
+/// A place in a text.
+pub(crate) type Span = Range<u32>;
 
 /// Where the parts of a series are in its text; quotes are not part of the spans.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    metric: Option<Span>,
-    labels: Vec<(Span, Span)>,
+    pub(crate) metric: Option<Span>,
+    pub(crate) labels: Vec<(Span, Span)>,
 }
 
 /// A series as it was written, with the places of its labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Series<'a> {
+    /// What identifies it.
     text: &'a [u8],
+    /// What the spans are places in.
+    written: &'a [u8],
     spans: &'a Spans,
     kind: MetricType,
+    /// Floats in label values have their final form.
+    exact: bool,
 }
 
 impl<'a> Series<'a> {
     pub(crate) fn new(text: &'a [u8], spans: &'a Spans, kind: MetricType) -> Self {
-        Self { text, spans, kind }
+        Self { text, written: text, spans, kind, exact: false }
     }
 
-    /// The text from the beginning of the line up to the end of the name or the closing brace.
+    /// A series of a format that is no text: `written` is what it would be as text, `text` is what it is recognised by.
+    pub(crate) fn rendered(text: &'a [u8], written: &'a [u8], spans: &'a Spans, kind: MetricType) -> Self {
+        Self { text, written, spans, kind, exact: true }
+    }
+
+    /// What identifies the series: what [`crate::Visitor::find`] and [`crate::Visitor::expected`] are asked with. In text formats that
+    /// is the text from the beginning of the line up to the end of the name or the closing brace; elsewhere it can't be read.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {
         self.text
+    }
+
+    /// The series as a person would write it, for messages.
+    #[must_use]
+    pub fn shown(&self) -> &'a [u8] {
+        self.written
     }
 
     /// The type in the last `# TYPE` line before the series, whatever family it was for: that is the one that Prometheus goes by.
@@ -83,13 +101,13 @@ impl<'a> Series<'a> {
     }
 
     fn float_label(&self, name: &str, value: &str) -> Option<String> {
-        let floats = matches!((self.kind, name), (MetricType::Summary, "quantile") | (MetricType::Histogram, "le"));
+        let floats = !self.exact && matches!((self.kind, name), (MetricType::Summary, "quantile") | (MetricType::Histogram, "le"));
         floats.then(|| parse_value(value.as_bytes()).ok()).flatten().map(open_metrics_float)
     }
 
     fn at(&self, span: &Span) -> &'a str {
         // The lexer checked the spans.
-        std::str::from_utf8(&self.text[span.start as usize..span.end as usize]).unwrap_or_default()
+        std::str::from_utf8(&self.written[span.start as usize..span.end as usize]).unwrap_or_default()
     }
 }
 
@@ -189,7 +207,7 @@ fn next_token(text: &[u8], at: &mut usize) -> Result<Token, Stop> {
         b'=' => Ok(Token::Equal),
         b',' => Ok(Token::Comma),
         b'"' => {
-            let end = quoted_end(text, start, Nul::Refused)?;
+            let end = quoted_end(text, start)?;
             *at = end;
             check_utf8(&text[start..end], Reason::NameUtf8)?;
             Ok(Token::Quoted(span(start + 1, end - 1)))
@@ -204,54 +222,70 @@ fn next_token(text: &[u8], at: &mut usize) -> Result<Token, Stop> {
 }
 
 fn label_value(text: &[u8], at: &mut usize) -> Result<Span, Stop> {
-    let start = skip_spaces(text, *at);
+    // Where they may stand in a value, Prometheus skips NULs behind spaces, too.
+    let spaces = text.get(*at).is_some_and(|byte| is_space(*byte));
+    let start = skip_while(text, *at, |byte| spaces && (is_space(byte) || byte == 0));
     match text.get(start) {
         Some(b'"') => {}
         Some(_) => return Err(Reason::LabelValue.into()),
         None => return Err(Stop::More),
     }
-    let end = quoted_end(text, start, Nul::Allowed)?;
+    let end = value_end::<true>(text, start)?;
     check_utf8(&text[start..end], Reason::ValueUtf8)?;
     *at = end;
     Ok(span(start + 1, end - 1))
 }
 
-#[derive(PartialEq, Eq)]
-pub(crate) enum Nul {
-    Allowed,
-    Refused,
-}
-
-/// Where the quoted text that begins at `start` ends, behind its closing quote.
-pub(crate) fn quoted_end(text: &[u8], start: usize, nul: Nul) -> Result<usize, Stop> {
+/// Where the label value whose quote is at `start` ends: behind its closing quote and the NULs after that. Prometheus' lexers skip NULs
+/// there, and take the last byte for the quote: so what is within the text goes on up to the last byte but one.
+pub(crate) fn value_end<const MAY_SPAN_LINES: bool>(text: &[u8], start: usize) -> Result<usize, Stop> {
     let mut at = start + 1;
     loop {
-        let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) else {
-            return Err(if nul == Nul::Refused && text[at..].contains(&0) { Reason::Nul.into() } else { Stop::More });
-        };
-        if nul == Nul::Refused && text[at..at + found].contains(&0) {
-            return Err(Reason::Nul.into());
-        }
-        at += found;
-        if text[at] == b'"' {
-            return Ok(at + 1);
-        }
-        match text.get(at + 1) {
-            None => return Err(Stop::More),
-            // A backslash needs a character of the same line after it.
-            Some(b'\n') => return Err(Reason::Unterminated.into()),
-            Some(0) if nul == Nul::Refused => return Err(Reason::Nul.into()),
-            Some(_) => at += 2,
+        let found =
+            if MAY_SPAN_LINES { memchr::memchr2(b'"', b'\\', &text[at..]) } else { memchr::memchr3(b'"', b'\\', b'\n', &text[at..]) };
+        at += found.ok_or(Stop::More)?;
+        match text[at] {
+            b'"' => return Ok(skip_nul(text, at + 1)),
+            b'\\' => {
+                at = skip_nul(text, at + 1);
+                // A backslash needs a character of the same line after it.
+                if *text.get(at).ok_or(Stop::More)? == b'\n' {
+                    return Err(Reason::Unterminated.into());
+                }
+                at += 1;
+            }
+            _ => return Err(Reason::Unterminated.into()),
         }
     }
 }
 
-fn check_utf8(text: &[u8], reason: Reason) -> Result<(), Stop> {
+/// Where the quoted name that begins at `start` ends, behind its closing quote. There is no NUL in it.
+pub(crate) fn quoted_end(text: &[u8], start: usize) -> Result<usize, Stop> {
+    let mut at = start + 1;
+    loop {
+        let Some(found) = memchr::memchr3(b'"', b'\\', 0, &text[at..]) else { return Err(Stop::More) };
+        at += found;
+        match (text[at], text.get(at + 1)) {
+            (b'"', _) => return Ok(at + 1),
+            (0, _) | (_, Some(0)) => return Err(Reason::Nul.into()),
+            (_, None) => return Err(Stop::More),
+            // A backslash needs a character of the same line after it.
+            (_, Some(b'\n')) => return Err(Reason::Unterminated.into()),
+            (_, Some(_)) => at += 2,
+        }
+    }
+}
+
+pub(crate) fn check_utf8(text: &[u8], reason: Reason) -> Result<(), Stop> {
     simdutf8::basic::from_utf8(text).map(drop).map_err(|_| reason.into())
 }
 
 pub(crate) fn skip_spaces(text: &[u8], at: usize) -> usize {
     skip_while(text, at, is_space)
+}
+
+pub(crate) fn skip_nul(text: &[u8], at: usize) -> usize {
+    skip_while(text, at, |byte| byte == 0)
 }
 
 pub(crate) fn skip_while(text: &[u8], mut at: usize, keep: impl Fn(u8) -> bool) -> usize {
@@ -284,130 +318,17 @@ const METRIC_BYTES: [bool; 256] = {
     table
 };
 
-fn starts_label(byte: u8) -> bool {
+pub(crate) fn starts_label(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_'
 }
 
-fn continues_label(byte: u8) -> bool {
+pub(crate) fn continues_label(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-fn span(start: usize, end: usize) -> Span {
+pub(crate) fn span(start: usize, end: usize) -> Span {
     start as u32..end as u32 // lines are bounded far below 4 GiB
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels_of(text: &str, kind: MetricType) -> Vec<(String, String)> {
-        let mut buffer = LabelBuffer::default();
-        parse_series(text.as_bytes(), kind, &mut buffer).unwrap_or_else(|error| panic!("{text}: {error}")).unwrap();
-        buffer.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
-    }
-
-    fn reason_of(text: &[u8]) -> Reason {
-        parse_series(text, MetricType::Unknown, &mut LabelBuffer::default()).expect_err(&String::from_utf8_lossy(text)).reason
-    }
-
-    #[test]
-    fn labels_are_found_in_every_way_of_writing_them() {
-        let plain = [("__name__", "m"), ("a", "b"), ("q", "1.0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        for text in [
-            r#"m{q="1.0",a="b"}"#,
-            r#"m{q="1.0",a="b",}"#,
-            r#"m{ q="1.0", a="b" }"#,
-            r#"m { q = "1.0" , a = "b" , }"#,
-            r#"m{q="1.0" a="b"}"#,
-            "m\t{\tq=\t\"1.0\",\ta=\"b\"\t}",
-            r#"{"m",q="1.0",a="b"}"#,
-            r#"{q="1.0","m",a="b"}"#,
-            r#"{q="1.0",a="b","m"}"#,
-            r#"{ "m" , "q" = "1.0", "a"="b", }"#,
-            r#"  {"m",q="1.0",a="b"}"#,
-        ] {
-            assert_eq!(labels_of(text, MetricType::Unknown), plain, "{text}");
-        }
-    }
-
-    #[test]
-    fn names_and_values_may_hold_what_the_format_allows() {
-        let cases: [(&str, &[(&str, &str)]); 10] = [
-            ("up", &[("__name__", "up")]),
-            ("some:aggregate:rate5m", &[("__name__", "some:aggregate:rate5m")]),
-            ("m{}", &[("__name__", "m")]),
-            (r#"m{a=""}"#, &[("__name__", "m"), ("a", "")]),
-            (r#"m{a="x\"y\\z\n"}"#, &[("__name__", "m"), ("a", "x\"y\\z\n")]),
-            ("m{a=\"two\nlines }\"}", &[("__name__", "m"), ("a", "two\nlines }")]),
-            ("m{a=\"n\0l\"}", &[("__name__", "m"), ("a", "n\0l")]),
-            (r#"m{a="{}=,"}"#, &[("__name__", "m"), ("a", "{}=,")]),
-            (r#"{"näme with \"quotes\"","läbel \\"="ü"}"#, &[("__name__", "näme with \"quotes\""), ("läbel \\", "ü")]),
-            ("  m", &[("__name__", "  m")]),
-        ];
-        for (text, expected) in cases {
-            let got = labels_of(text, MetricType::Unknown);
-            assert!(got.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(expected.iter().copied()), "{text}: {got:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_series_is_refused_with_its_reason() {
-        let cases: [(&[u8], Reason); 26] = [
-            (b"9m", Reason::Start),
-            (b"-m", Reason::Start),
-            (b"m{b='c'}", Reason::LabelValue),
-            (b"m{b=\n", Reason::LabelValue),
-            (b"m{b=c}", Reason::LabelValue),
-            (b"m{\xff=\"x\"}", Reason::LabelName),
-            (b"m{b=\"\xff\"}", Reason::ValueUtf8),
-            (b"m{\"\xff\"=\"b\"}", Reason::NameUtf8),
-            (b"{\"\xff\"}", Reason::NameUtf8),
-            (b"{\"a\", \"b = \"c\"}", Reason::Equal),
-            (b"{\"a\",b\\nc=\"d\"}", Reason::LabelName),
-            (b"m{a=\"x", Reason::Unterminated),
-            (b"m{a=\"x\\", Reason::Unterminated),
-            (b"m{a=\"x\\\n\"}", Reason::Unterminated),
-            (b"m{", Reason::Unterminated),
-            (b"m{=\"\"}", Reason::LabelName),
-            (b"m{,a=\"b\"}", Reason::LabelName),
-            (b"m{a=\"b\",,}", Reason::LabelName),
-            (b"m{9a=\"b\"}", Reason::LabelName),
-            (b"m{a:b=\"c\"}", Reason::LabelName),
-            (b"{A}", Reason::Equal),
-            (b"{a=\"ok\"}", Reason::NoName),
-            (b"{}", Reason::NoName),
-            (b"m{\"n\"}", Reason::SecondName),
-            (b"{\"m\",\"n\"}", Reason::SecondName),
-            (b"m{b\0=\"hi\"}", Reason::Nul),
-        ];
-        for (text, reason) in cases {
-            let got = reason_of(text);
-            // `a:b` and the like stop where the next token should be: both reasons name the same place.
-            let near = matches!((reason, got), (Reason::LabelName, Reason::Equal) | (Reason::Equal, Reason::LabelName));
-            assert!(got == reason || near, "{:?}: {got:?}", String::from_utf8_lossy(text));
-        }
-        assert_eq!(reason_of(b"{\"a\0\"}"), Reason::Nul);
-        assert_eq!(reason_of(b"m{a=\"b\"} 1"), Reason::Value);
-    }
-
-    #[test]
-    fn floats_in_le_and_quantile_take_the_form_of_open_metrics() {
-        let value = |text: &str, kind| labels_of(text, kind).remove(1).1;
-        assert_eq!(value(r#"m{le="1"}"#, MetricType::Histogram), "1.0");
-        assert_eq!(value(r#"m{le="+Inf"}"#, MetricType::Histogram), "+Inf");
-        assert_eq!(value(r#"m{le="1000000"}"#, MetricType::Histogram), "1e+06");
-        assert_eq!(value(r#"m{le="x"}"#, MetricType::Histogram), "x");
-        assert_eq!(value(r#"m{le="1"}"#, MetricType::Gauge), "1");
-        assert_eq!(value(r#"m{quantile="0"}"#, MetricType::Summary), "0.0");
-        assert_eq!(value(r#"m{quantile="0"}"#, MetricType::Histogram), "0");
-    }
-
-    #[test]
-    fn a_label_twice_is_the_callers_to_judge() {
-        let mut buffer = LabelBuffer::default();
-        let twice = parse_series(br#"m{a="1",a="2"}"#, MetricType::Unknown, &mut buffer).unwrap();
-        assert_eq!(twice.unwrap_err().name.as_ref(), "a");
-        let name = parse_series(br#"m{__name__="n"}"#, MetricType::Unknown, &mut buffer).unwrap();
-        assert_eq!(name.unwrap_err().name.as_ref(), "__name__");
-    }
-}
+mod tests;

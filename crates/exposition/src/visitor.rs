@@ -9,7 +9,7 @@ use crate::series::Series;
 /// What a target says about a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// `# HELP`; the text as it was written, see [`unescape_help`].
+    /// `# HELP`; the text as it was written, see [`crate::Format::unescape_help`].
     Help {
         /// The family's name, without quotes.
         family: &'a str,
@@ -23,7 +23,7 @@ pub enum Entry<'a> {
         /// The type; `untyped` is [`MetricType::Unknown`].
         kind: MetricType,
     },
-    /// `# UNIT`, which belongs to OpenMetrics: a comment to Prometheus' text parser, so it is never an error.
+    /// `# UNIT`, which belongs to OpenMetrics: a comment to Prometheus' text parser, so it is never an error there.
     Unit {
         /// The family's name, without quotes.
         family: &'a str,
@@ -32,7 +32,7 @@ pub enum Entry<'a> {
     },
 }
 
-/// Help text with `\\` and `\n` resolved.
+/// Help text of the text format with `\\` and `\n` resolved.
 #[must_use]
 pub fn unescape_help(text: &str) -> Cow<'_, str> {
     let mut rest = text;
@@ -73,8 +73,11 @@ pub trait Visitor {
     /// Why the visitor refuses to go on.
     type Error;
 
-    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not.
-    const WANTS_METADATA: bool = true;
+    /// Whether [`Visitor::metadata`] is to be called; its names are not even looked for if not. The same answer for a whole body.
+    #[inline]
+    fn wants_metadata(&self) -> bool {
+        true
+    }
 
     /// How long the text of the next series will be if it is the one that is expected; 0 if none is, or if its text holds a newline
     /// (as each expected series is counted as one line).
@@ -115,10 +118,13 @@ pub trait Visitor {
         Ok(())
     }
 
-    /// Takes an exemplar of the row whose sample or histogram was told last.
+    /// Takes an exemplar of the row whose sample or histogram was told last. It is one that Prometheus would store, see
+    /// [`crate::exemplar_of`]; if it has no timestamp it has that of the sample.
     fn exemplar(&mut self, _row: u32, _exemplar: Exemplar) {}
 
-    /// Takes the time at which the counting of the row whose sample or histogram was told last began, in milliseconds since the epoch.
+    /// Takes the time at which the counting of a row began, in milliseconds since the epoch, never 0. The row's sample or histogram was
+    /// told before, but not always just before: in OpenMetrics the time stands in a line of its own behind all samples of a metric, and
+    /// is then told for each of them. Comes once for each sample that has it, so more than once for a row with more samples than one.
     fn created(&mut self, _row: u32, _created: i64) {}
 
     /// Takes a line about a family.
@@ -134,6 +140,17 @@ pub trait Visitor {
     /// Takes in a run of comments up to the next sample, if it wants to recognise it the next time. Not all runs are told.
     #[inline]
     fn learn_comments(&mut self, _text: &[u8], _comments: Comments) {}
+}
+
+/// The row of a series that the visitor knows, asked in the order that is promised to it.
+#[inline]
+pub(crate) fn known<V: Visitor>(visitor: &mut V, text: &[u8]) -> Option<u32> {
+    if visitor.expected_len() == text.len()
+        && let Some(row) = visitor.expected(text)
+    {
+        return Some(row);
+    }
+    visitor.find(text)
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub struct Pipeline {
     pub clustering: bool,
     /// How long the sender may wait for a full request; `None` leaves its default.
     pub batch_deadline: Option<Duration>,
+    /// How many endpoints samples are sent to: the same receiver under as many names.
+    pub endpoints: usize,
+    /// How many rules relabel the metrics on the way; all of them look, none changes much.
+    pub relabel_rules: usize,
     /// Further blocks, appended as they are.
     pub more: String,
 }
@@ -37,8 +41,30 @@ impl Pipeline {
             job: "probe".to_owned(),
             clustering: true,
             batch_deadline: None,
+            endpoints: 1,
+            relabel_rules: 0,
             more: String::new(),
         }
+    }
+}
+
+impl Pipeline {
+    /// Rules as people have them: some drop, some copy, some rewrite.
+    fn relabel(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.relabel_rules == 0 {
+            return Ok(());
+        }
+        writeln!(f, "\nprometheus.relabel \"probe\" {{\n\tforward_to = [prometheus.remote_write.probe.receiver]")?;
+        for number in 0..self.relabel_rules {
+            let rule = match number % 4 {
+                0 => "source_labels = [\"__name__\"]\n\t\tregex = \"go_gc_.*|never_there\"\n\t\taction = \"drop\"".to_owned(),
+                1 => format!("source_labels = [\"instance\"]\n\t\ttarget_label = \"host{number}\""),
+                2 => "regex = \"unwanted_.*\"\n\t\taction = \"labeldrop\"".to_owned(),
+                _ => "source_labels = [\"job\", \"device\"]\n\t\tregex = \"probe;(veth|nvme)(.*)\"\n\t\ttarget_label = \"kind\"\n\t\treplacement = \"$1\"".to_owned(),
+            };
+            writeln!(f, "\n\trule {{\n\t\t{rule}\n\t}}")?;
+        }
+        writeln!(f, "}}")
     }
 }
 
@@ -48,17 +74,27 @@ impl fmt::Display for Pipeline {
         writeln!(f, "discovery.http \"probe\" {{\n\turl              = {:?}", self.sd_url)?;
         writeln!(f, "\trefresh_interval = {}\n}}\n", ms(self.refresh))?;
         writeln!(f, "prometheus.scrape \"probe\" {{\n\ttargets         = discovery.http.probe.targets")?;
-        writeln!(f, "\tforward_to      = [prometheus.remote_write.probe.receiver]\n\tjob_name        = {:?}", self.job)?;
+        let next = if self.relabel_rules > 0 { "relabel" } else { "remote_write" };
+        writeln!(f, "\tforward_to      = [prometheus.{next}.probe.receiver]\n\tjob_name        = {:?}", self.job)?;
         writeln!(f, "\tscrape_interval = {}", ms(self.interval))?;
         writeln!(f, "\tscrape_timeout  = {}", ms(self.interval.min(Duration::from_secs(10))))?;
         if self.clustering {
             writeln!(f, "\n\tclustering {{\n\t\tenabled = true\n\t}}")?;
         }
-        writeln!(f, "}}\n\nprometheus.remote_write \"probe\" {{\n\tendpoint {{\n\t\turl = {:?}", self.write_url)?;
-        if let Some(deadline) = self.batch_deadline {
-            writeln!(f, "\n\t\tqueue_config {{\n\t\t\tbatch_send_deadline = {}\n\t\t}}", ms(deadline))?;
+        writeln!(f, "}}")?;
+        self.relabel(f)?;
+        writeln!(f, "\nprometheus.remote_write \"probe\" {{")?;
+        for number in 1..=self.endpoints {
+            writeln!(f, "\tendpoint {{\n\t\turl = {:?}", self.write_url)?;
+            if number > 1 {
+                writeln!(f, "\t\tname = \"probe-{number}\"")?;
+            }
+            if let Some(deadline) = self.batch_deadline {
+                writeln!(f, "\n\t\tqueue_config {{\n\t\t\tbatch_send_deadline = {}\n\t\t}}", ms(deadline))?;
+            }
+            writeln!(f, "\t}}")?;
         }
-        writeln!(f, "\t}}\n}}")?;
+        writeln!(f, "}}")?;
         if self.more.is_empty() { Ok(()) } else { writeln!(f, "\n{}", self.more) }
     }
 }
@@ -100,6 +136,9 @@ prometheus.remote_write "probe" {
 }
 "#;
         assert_eq!(pipeline.to_string(), expected);
+        let three = Pipeline { endpoints: 3, relabel_rules: 8, ..pipeline.clone() }.to_string();
+        assert_eq!((three.matches("endpoint {").count(), three.matches("rule {").count()), (3, 8), "{three}");
+        assert!(three.contains("forward_to      = [prometheus.relabel.probe.receiver]"), "{three}");
         let alone = Pipeline { clustering: false, batch_deadline: None, more: "logging {}".to_owned(), ..pipeline }.to_string();
         assert!(!alone.contains("clustering") && !alone.contains("queue_config") && alone.ends_with("}\n\nlogging {}\n"), "{alone}");
     }

@@ -44,6 +44,8 @@ pub struct Churn {
     pub fraction: f64,
     /// How often they change.
     pub every: Duration,
+    /// Which share of the targets has such series, 0 to 1; rounded up to whole groups.
+    pub targets: f64,
 }
 
 /// What the targets are like.
@@ -63,6 +65,8 @@ pub struct TargetOptions {
     pub churn: Option<Churn>,
     /// Whether lines change places within their family from tick to tick.
     pub shuffle: bool,
+    /// Bytes of labels that each series gets besides its own, as pods have them; 0 for none.
+    pub more_label_bytes: usize,
     /// Wait before each answer.
     pub latency: Duration,
     /// Share of scrapes, 0 to 1, that are answered with 503 and not counted in `probe_seq`.
@@ -83,6 +87,7 @@ impl Default for TargetOptions {
             listeners: 1,
             churn: None,
             shuffle: false,
+            more_label_bytes: 0,
             latency: Duration::ZERO,
             failure_rate: 0.0,
             log_per_target: 4096,
@@ -248,9 +253,10 @@ fn check(options: &TargetOptions) -> Result<(), TargetsError> {
         o if !(1..=1024).contains(&o.groups) => wrong("groups", o.groups.to_string(), "1 to 1024"),
         o if !(1..=256).contains(&o.listeners) => wrong("listeners", o.listeners.to_string(), "1 to 256"),
         o if !share(o.failure_rate) => wrong("failure rate", o.failure_rate.to_string(), "0 to 1"),
-        o if o.churn.is_some_and(|c| !share(c.fraction) || c.every.is_zero()) => {
-            wrong("churn", format!("{:?}", o.churn), "a fraction of 0 to 1 and a period above 0")
+        o if o.churn.is_some_and(|c| !share(c.fraction) || !share(c.targets) || c.every.is_zero()) => {
+            wrong("churn", format!("{:?}", o.churn), "fractions of 0 to 1 and a period above 0")
         }
+        o if o.more_label_bytes > 4096 => wrong("more label bytes", o.more_label_bytes.to_string(), "0 to 4096"),
         _ => Ok(()),
     }
 }
@@ -258,7 +264,7 @@ fn check(options: &TargetOptions) -> Result<(), TargetsError> {
 impl Shared {
     fn new(options: TargetOptions) -> Self {
         Self {
-            shape: Shape::new(options.series - 1, options.churn.map_or(0.0, |c| c.fraction)),
+            shape: Shape::new(options.series - 1, options.churn.map_or(0.0, |c| c.fraction)).with_more_labels(options.more_label_bytes),
             started: Instant::now(),
             groups: (0..options.groups).map(|_| Mutex::new(None)).collect(),
             targets: (0..options.targets).map(|_| Target::default()).collect(),
@@ -329,11 +335,12 @@ impl Shared {
     /// The shared text of a group at this time; the first scrape of a tick renders it.
     fn rest(&self, group: usize) -> Arc<Rest> {
         let elapsed = self.started.elapsed();
+        let churns = |churn: &Churn| (group as f64) < (churn.targets * self.options.groups as f64).ceil();
         let edition = Edition {
             seed: self.options.seed,
             group: group as u64,
             tick: (elapsed.as_nanos() / self.options.tick.as_nanos()) as u64,
-            generation: self.options.churn.map(|c| (elapsed.as_nanos() / c.every.as_nanos()) as u64),
+            generation: self.options.churn.filter(churns).map(|c| (elapsed.as_nanos() / c.every.as_nanos()) as u64),
             shuffle: self.options.shuffle,
         };
         let mut cached = self.groups[group].lock();

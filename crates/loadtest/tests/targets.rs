@@ -127,7 +127,7 @@ async fn a_failure_rate_fails_some_scrapes_and_not_all() {
 
 #[tokio::test]
 async fn churning_series_carry_their_generation() {
-    let churn = Some(Churn { fraction: 0.2, every: Duration::from_secs(3600) });
+    let churn = Some(Churn { fraction: 0.2, every: Duration::from_secs(3600), targets: 1.0 });
     let targets = Targets::start(TargetOptions { churn, ..small() }).await.unwrap();
     let text = String::from_utf8(scrape(&targets, 0, &[]).await.2.to_vec()).unwrap();
     assert_eq!(samples(&text), 50);

@@ -1,8 +1,19 @@
-//! Native histograms as targets expose them and receivers take them: sparse buckets, integer or float. Pure data; reading belongs to
-//! `exposition`, writing to `delivery`.
+//! Native histograms as targets expose them and receivers take them: sparse buckets, integer or float; how they are judged, compacted
+//! and made coarser. Reading belongs to `exposition`, writing to `delivery`, which limits hold to `scrape`.
+
+mod buckets;
+mod compact;
+mod resolution;
+mod validate;
+
+pub use resolution::{BucketLimit, max_schema};
+pub use validate::InvalidHistogram;
 
 /// The schema number of histograms whose bucket bounds are listed ([`Histogram::custom_values`]) instead of computed.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
+
+/// The schemas of exponential buckets: bounds grow by 2^(2^-schema) (Prometheus `model/histogram`: `ExponentialSchemaMin`, `-Max`).
+pub const EXPONENTIAL_SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
 
 /// A run of consecutive buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +56,17 @@ impl Counts {
             Self::Integer { positive, negative, .. } => positive.len() + negative.len(),
             Self::Float { positive, negative, .. } => positive.len() + negative.len(),
         }
+    }
+
+    fn positive_len(&self) -> usize {
+        match self {
+            Self::Integer { positive, .. } => positive.len(),
+            Self::Float { positive, .. } => positive.len(),
+        }
+    }
+
+    fn negative_len(&self) -> usize {
+        self.buckets() - self.positive_len()
     }
 }
 

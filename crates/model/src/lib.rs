@@ -17,7 +17,9 @@ pub mod transform;
 pub use batch::Batch;
 pub use chunk::{Chunk, ChunkBuilder, Full, MAX_CHUNK_SERIES, SeriesRef};
 pub use details::{Details, Exemplar};
-pub use histogram::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span};
+pub use histogram::{
+    BucketLimit, CUSTOM_BUCKETS_SCHEMA, Counts, EXPONENTIAL_SCHEMAS, Histogram, InvalidHistogram, ResetHint, Span, max_schema,
+};
 pub use labels::{Labels, LabelsBuilder};
 pub use layout::{Layout, LayoutBuilder};
 pub use metadata::{Metadata, MetricType};

@@ -1,5 +1,6 @@
 //! The arguments of every HTTP client, as Alloy names and checks them.
 
+mod cloud;
 mod oauth2;
 mod proxy;
 mod tls;
@@ -8,6 +9,9 @@ use std::collections::BTreeMap;
 
 use syntax::{Block, Secret};
 
+pub use cloud::{
+    AzureAdConfig, AzureCloud, AzureOAuth, AzureSdk, CloudAuthConfig, GoogleIamConfig, ManagedIdentity, SigV4Config, WorkloadIdentity,
+};
 pub use oauth2::OAuth2Config;
 pub use proxy::ProxyConfig;
 pub use tls::{TlsConfig, TlsVersion};
@@ -76,6 +80,12 @@ impl HttpClientConfig {
             return Err("at most one of basic_auth, authorization, oauth2, bearer_token & bearer_token_file must be configured".to_owned());
         }
         headers::parse(&self.http_headers).map(drop)
+    }
+
+    /// Whether a way to authenticate is configured.
+    pub(crate) fn authenticates(&self) -> bool {
+        let has_token = !self.bearer_token.is_empty() || !self.bearer_token_file.is_empty();
+        self.basic_auth.is_some() || self.authorization.is_some() || self.oauth2.is_some() || has_token
     }
 }
 

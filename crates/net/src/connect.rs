@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Uri;
-use hyper_util::rt::TokioIo;
+use rand::seq::IndexedRandom;
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use crate::dial::dial;
 use crate::error::{Step, StepError, chain};
-use crate::proxy::{Proxy, Route};
-use crate::stream::Stream;
+use crate::proxy::{Kind, Proxy, Route, socks5, tunnel};
+use crate::resolve::Resolver;
+use crate::stream::{Io, Open, Stream};
 use crate::tls::TlsSource;
-
-/// The head of a proxy's answer to CONNECT; what is longer is no such answer.
-const MAX_PROXY_HEAD: usize = 8 << 10;
 
 /// The name under which components reach the collector's own listener (`--server.http.memory-addr`), whatever address that has. A service
 /// that the product offers to components, which put it into their [`crate::ClientOptions`].
@@ -33,24 +34,19 @@ pub struct InternalAddress {
 
 /// Opens connections. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Connector(Arc<Parts>);
+pub(crate) struct Connector(pub(crate) Arc<Parts>);
 
-struct Parts {
-    tls: TlsSource,
-    proxy: Option<Proxy>,
-    timeout: Duration,
-    internal: Option<InternalAddress>,
-}
-
-impl Connector {
-    pub(crate) fn new(tls: TlsSource, proxy: Option<Proxy>, timeout: Duration, internal: Option<InternalAddress>) -> Self {
-        Self(Arc::new(Parts { tls, proxy, timeout, internal }))
-    }
-
-    /// The proxy for a request to `uri`.
-    pub(crate) fn route(&self, uri: &Uri) -> Result<Option<Route>, StepError> {
-        self.0.proxy.as_ref().map_or(Ok(None), |proxy| proxy.route(uri))
-    }
+/// What connections are made with.
+pub(crate) struct Parts {
+    pub(crate) tls: TlsSource,
+    pub(crate) proxy: Option<Proxy>,
+    /// For look-up, connecting and handshakes together.
+    pub(crate) timeout: Duration,
+    pub(crate) internal: Option<InternalAddress>,
+    /// Whether each connection goes to one of the host's addresses by chance.
+    pub(crate) round_robin_dns: bool,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) open: Open,
 }
 
 impl tower::Service<Uri> for Connector {
@@ -65,8 +61,8 @@ impl tower::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let parts = self.0.clone();
         Box::pin(async move {
-            let timeout = parts.timeout;
-            tokio::time::timeout(timeout, parts.open(&uri))
+            let (timeout, deadline) = (parts.timeout, Instant::now() + parts.timeout);
+            tokio::time::timeout_at(deadline, parts.open(&uri, deadline))
                 .await
                 .unwrap_or_else(|_| Err(StepError::new(Step::Connect, format!("no connection within {timeout:?}"))))
         })
@@ -74,97 +70,148 @@ impl tower::Service<Uri> for Connector {
 }
 
 impl Parts {
-    async fn open(&self, uri: &Uri) -> Result<Stream, StepError> {
+    /// The proxy for a request to `uri`.
+    pub(crate) fn route(&self, uri: &Uri) -> Result<Option<Arc<Route>>, StepError> {
+        self.proxy.as_ref().map_or(Ok(None), |proxy| proxy.route(uri))
+    }
+
+    async fn open(&self, uri: &Uri, deadline: Instant) -> Result<Stream, StepError> {
         let is_tls = uri.scheme_str() == Some("https");
         let (host, port) = host_and_port(uri)?;
-        let route = self.proxy.as_ref().map_or(Ok(None), |proxy| proxy.route(uri))?;
-        let io = match &route {
-            None => self.dial(host, port).await?,
-            Some(route) => {
-                let (proxy_host, proxy_port) = host_and_port(&route.uri)?;
-                let io = self.dial(proxy_host, proxy_port).await?;
-                if is_tls { self.tunnel(io, route, host, port).await? } else { io }
-            }
+        let route = self.route(uri)?;
+        let io: Box<dyn Io> = match &route {
+            None => Box::new(self.dial(host, port, deadline).await?),
+            Some(route) => self.through(route, is_tls, host, port, deadline).await?,
         };
         if !is_tls {
-            return Ok(Stream::Plain { io: TokioIo::new(io), proxied: route.is_some() });
+            let is_proxied = route.is_some_and(|route| route.kind != Kind::Socks5);
+            return Ok(Stream::new(io, is_proxied, false, self.open.clone()));
         }
-        let config = self.tls.current().map_err(|error| StepError::new(Step::Tls, error))?;
+        let io = self.handshake(io, host, self.tls_config()?).await?;
+        let is_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok(Stream::new(Box::new(io), false, is_http2, self.open.clone()))
+    }
+
+    /// A connection to the proxy, and a tunnel to the host in it if one is needed.
+    async fn through(&self, route: &Route, is_tls: bool, host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Io>, StepError> {
+        let failed = |cause| StepError::new(Step::Proxy, cause);
+        let of_proxy = |error: StepError| StepError::new(error.step, format!("proxy {}:{}: {}", route.host, route.port, error.cause));
+        let io = self.dial(&route.host, route.port, deadline).await.map_err(of_proxy)?;
+        let mut io: Box<dyn Io> = match route.kind {
+            Kind::Http | Kind::Socks5 => Box::new(io),
+            Kind::Https => {
+                // Requests are written to the proxy as HTTP/1.1.
+                let mut config = ClientConfig::clone(&*self.tls_config()?);
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Box::new(self.handshake(io, &route.host, Arc::new(config)).await.map_err(of_proxy)?)
+            }
+        };
+        match &self.proxy {
+            _ if route.kind == Kind::Socks5 => socks5::connect(&mut io, route.login.as_ref(), host, port).await.map_err(failed)?,
+            Some(proxy) if is_tls => tunnel::connect(&mut io, route, proxy.connect_headers(), host, port).await.map_err(failed)?,
+            _ => {}
+        }
+        Ok(io)
+    }
+
+    fn tls_config(&self) -> Result<Arc<ClientConfig>, StepError> {
+        self.tls.current().map(|material| material.config).map_err(|error| StepError::new(Step::Tls, error))
+    }
+
+    /// TLS with `host`, or with the name that is configured; a proxy's certificate must bear that one too, as in Go.
+    async fn handshake<I: Io>(&self, io: I, host: &str, config: Arc<ClientConfig>) -> Result<TlsStream<I>, StepError> {
         let name = match self.tls.server_name() {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|error| StepError::new(Step::Tls, format!("{host:?}: {error}")))?,
         };
-        let io = TlsConnector::from(config).connect(name, io).await.map_err(|error| StepError::new(Step::Tls, chain(&error)))?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(io))))
+        TlsConnector::from(config).connect(name, io).await.map_err(|error| StepError::new(Step::Tls, chain(&error)))
     }
 
-    /// Tries the host's addresses one after the other, each with its share of the time.
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, StepError> {
-        let addresses = self.look_up(host, port).await?;
-        let share = self.timeout / addresses.len().max(1) as u32;
-        let mut last = StepError::new(Step::Dns, format!("{host} has no address"));
-        for address in addresses {
-            match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(io)) => {
-                    // Requests are written whole: waiting for more only delays them.
-                    io.set_nodelay(true).map_err(|error| StepError::new(Step::Connect, error))?;
-                    return Ok(io);
-                }
-                Ok(Err(error)) => last = StepError::new(Step::Connect, format!("{address}: {error}")),
-                Err(_) => last = StepError::new(Step::Connect, format!("{address}: no answer within {share:?}")),
-            }
-        }
-        Err(last)
-    }
-
-    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, StepError> {
+    async fn dial(&self, host: &str, port: u16, deadline: Instant) -> Result<TcpStream, StepError> {
         let is_own =
             |own: &&InternalAddress| own.name.strip_suffix(&port.to_string()).and_then(|name| name.strip_suffix(':')) == Some(host);
         if let Some(own) = self.internal.as_ref().filter(is_own) {
-            return Ok(vec![own.dial]);
+            return dial(&[own.dial], deadline).await;
         }
-        let found = tokio::net::lookup_host((host, port)).await;
-        Ok(found.map_err(|error| StepError::new(Step::Dns, format!("{host}: {error}")))?.collect())
+        let found = self.resolver.resolve(host).await.map_err(|error| StepError::new(Step::Dns, format!("{host}: {error}")))?;
+        let mut addresses: Vec<SocketAddr> = found.iter().map(|address| SocketAddr::new(*address, port)).collect();
+        if self.round_robin_dns {
+            addresses = addresses.choose(&mut rand::rng()).copied().into_iter().collect();
+        }
+        dial(&addresses, deadline).await.inspect_err(|_| self.resolver.forget(host))
     }
-
-    /// CONNECT (RFC 9110 §9.3.6).
-    async fn tunnel(&self, mut io: TcpStream, route: &Route, host: &str, port: u16) -> Result<TcpStream, StepError> {
-        let failed = |cause: String| StepError::new(Step::Proxy, cause);
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
-        let own = route.authorization.as_ref().map(|value| ("proxy-authorization", value));
-        let given = self.proxy.iter().flat_map(|proxy| proxy.connect_headers()).map(|(name, value)| (name.as_str(), value));
-        for (name, value) in own.into_iter().chain(given) {
-            request.extend_from_slice(name.as_bytes());
-            request.extend_from_slice(b": ");
-            request.extend_from_slice(value.as_bytes());
-            request.extend_from_slice(b"\r\n");
-        }
-        request.extend_from_slice(b"\r\n");
-        io.write_all(&request).await.map_err(|error| failed(error.to_string()))?;
-        let head = proxy_head(&mut io).await.map_err(failed)?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if status.starts_with('2') && status.len() == 3 {
-            return Ok(io);
-        }
-        Err(failed(format!("no tunnel: {}", head.lines().next().unwrap_or_default().chars().take(100).collect::<String>())))
-    }
-}
-
-/// Reads the head of the answer byte by byte, lest bytes of the tunnel be taken; it comes once per connection.
-async fn proxy_head(io: &mut TcpStream) -> Result<String, String> {
-    let mut head = Vec::with_capacity(256);
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= MAX_PROXY_HEAD {
-            return Err(format!("the proxy's answer is longer than {MAX_PROXY_HEAD} bytes"));
-        }
-        head.push(io.read_u8().await.map_err(|error| format!("reading the proxy's answer: {error}"))?);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 fn host_and_port(uri: &Uri) -> Result<(&str, u16), StepError> {
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| StepError::new(Step::Request, "the URL has no host"))?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     Ok((host.trim_start_matches('[').trim_end_matches(']'), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::TlsConfig;
+
+    /// A host with two addresses, of which `answering` are listened on. Gives how to connect to it, its port, and the listeners.
+    async fn host(answering: [bool; 2], round_robin_dns: bool) -> (Parts, u16, [Option<TcpListener>; 2]) {
+        let ips: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        let first = TcpListener::bind((ips[0], 0)).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = TcpListener::bind((ips[1], port)).await.unwrap();
+        let parts = Parts {
+            tls: TlsSource::new(&TlsConfig::default(), false).unwrap(),
+            proxy: None,
+            timeout: Duration::from_secs(30),
+            internal: None,
+            round_robin_dns,
+            resolver: Arc::new(Resolver::new(move |_| Box::pin(async move { Ok(ips.to_vec()) }))),
+            open: Open::new(0),
+        };
+        (parts, port, [Some(first).filter(|_| answering[0]), Some(second).filter(|_| answering[1])])
+    }
+
+    /// Connects many times. Gives which of the addresses took it.
+    async fn taken(parts: &Parts, port: u16) -> [bool; 2] {
+        let mut taken = [false; 2];
+        for _ in 0..40 {
+            let io = parts.dial("h.example", port, Instant::now() + parts.timeout).await.unwrap();
+            taken[usize::from(io.peer_addr().unwrap().ip() != IpAddr::from([127, 0, 0, 1]))] = true;
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_is_taken() {
+        let (parts, port, _listeners) = host([true, true], false).await;
+        assert_eq!(taken(&parts, port).await, [true, false]);
+        let (parts, port, _listeners) = host([false, true], false).await;
+        assert_eq!(taken(&parts, port).await, [false, true]);
+    }
+
+    #[tokio::test]
+    async fn with_round_robin_every_address_has_its_turn() {
+        let (parts, port, _listeners) = host([true, true], true).await;
+        assert_eq!(taken(&parts, port).await, [true, true]);
+    }
+
+    #[tokio::test]
+    async fn names_that_do_not_answer_are_looked_up_again() {
+        let (parts, port, _listeners) = host([false, false], false).await;
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = asked.clone();
+        let resolver = Resolver::new(move |_| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Box::pin(async { Ok(vec![[127, 0, 0, 1].into()]) })
+        });
+        let parts = Parts { resolver: Arc::new(resolver), ..parts };
+        for _ in 0..2 {
+            assert_eq!(parts.dial("h.example", port, Instant::now() + parts.timeout).await.unwrap_err().step, Step::Connect);
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
 }

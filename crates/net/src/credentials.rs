@@ -1,14 +1,22 @@
-//! What goes into the `Authorization` header. Files are read again when they change, so a rotated secret needs no reload.
+//! Who we are to a server: what goes into the `Authorization` header. Files are read again when they change, so a rotated secret needs no
+//! reload.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http_body_util::Full;
 use syntax::Secret;
 
+use crate::aws::Signer;
+use crate::azure::AzureTokens;
 use crate::client::ClientOptions;
-use crate::config::{Authorization, BasicAuth, HttpClientConfig};
+use crate::config::{Authorization, BasicAuth, CloudAuthConfig, HttpClientConfig};
 use crate::error::{ConfigError, Step, StepError};
 use crate::file::SecretFile;
+use crate::google::GoogleTokens;
 use crate::headers::sensitive;
 use crate::oauth2::TokenSource;
 
@@ -39,10 +47,22 @@ pub(crate) enum Credentials {
     Basic { username: String, password: SecretSource },
     Scheme { scheme: String, secret: SecretSource },
     OAuth2(Box<TokenSource>),
+    SigV4(Box<Signer>),
+    AzureAd(Box<AzureTokens>),
+    GoogleIam(Box<GoogleTokens>),
 }
 
 impl Credentials {
-    pub(crate) fn new(config: &HttpClientConfig, options: &ClientOptions) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &HttpClientConfig, cloud: &CloudAuthConfig, options: &ClientOptions) -> Result<Self, ConfigError> {
+        if let Some(sigv4) = &cloud.sigv4 {
+            return Signer::new(sigv4, options).map(|signer| Self::SigV4(Box::new(signer)));
+        }
+        if let Some(azuread) = &cloud.azuread {
+            return AzureTokens::new(azuread, options).map(|tokens| Self::AzureAd(Box::new(tokens)));
+        }
+        if let Some(google_iam) = &cloud.google_iam {
+            return GoogleTokens::new(google_iam, options).map(|tokens| Self::GoogleIam(Box::new(tokens)));
+        }
         if let Some(BasicAuth { username, password, password_file }) = &config.basic_auth {
             let password = SecretSource::new(password, "basic_auth.password_file", password_file);
             return Ok(Self::Basic { username: username.clone(), password });
@@ -62,18 +82,27 @@ impl Credentials {
         Ok(Self::Scheme { scheme: "Bearer".to_owned(), secret })
     }
 
-    /// The header's value now, if there is one.
-    pub(crate) async fn header(&self) -> Result<Option<HeaderValue>, StepError> {
-        match self {
-            Self::None => Ok(None),
-            Self::Basic { username, password } => Ok(Some(basic(username, password.secret()?.expose()))),
+    /// Adds to a request what shows who we are. One that has an `Authorization` header keeps it, but for those of the clouds.
+    ///
+    /// # Errors
+    /// A secret can't be read or a token not be had.
+    pub(crate) async fn authorize(&self, request: &mut Parts, body: &Full<Bytes>) -> Result<(), StepError> {
+        let header = match self {
+            Self::None => return Ok(()),
+            Self::SigV4(signer) => return signer.sign(request, body).await,
+            Self::GoogleIam(tokens) => return tokens.authorize(request).await,
+            Self::AzureAd(tokens) => tokens.header().await?,
+            _ if request.headers.contains_key(AUTHORIZATION) => return Ok(()),
+            Self::Basic { username, password } => basic(username, password.secret()?.expose()),
             Self::Scheme { scheme, secret } => {
                 let text = format!("{scheme} {}", secret.secret()?.expose());
-                let value = sensitive(text.trim_end());
-                value.map(Some).ok_or_else(|| StepError::new(Step::Credentials, "the secret holds characters that no header can hold"))
+                let unusable = || StepError::new(Step::Credentials, "the secret holds characters that no header can hold");
+                sensitive(text.trim_end()).ok_or_else(unusable)?
             }
-            Self::OAuth2(source) => source.header().await.map(Some),
-        }
+            Self::OAuth2(source) => source.header().await?,
+        };
+        request.headers.insert(AUTHORIZATION, header);
+        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Step {
     Dns,
     /// Opening the connection.
     Connect,
-    /// Asking the proxy for a tunnel.
+    /// Choosing a proxy, or asking it for a tunnel.
     Proxy,
     /// Reading certificates, or the handshake.
     Tls,
@@ -76,7 +76,7 @@ pub struct Error {
 }
 
 /// A step failed; the URL is added where it is known.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {cause}", .step.as_str())]
 pub(crate) struct StepError {
     pub(crate) step: Step,

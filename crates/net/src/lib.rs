@@ -4,25 +4,46 @@
 //!
 //! Cheap per request, so that thousands of targets can share one [`Client`] and hold an idle connection each.
 
+#[cfg(test)]
+extern crate self as net;
+
+mod aws;
+mod azure;
 mod body;
 mod client;
 mod config;
 mod connect;
 mod credentials;
+mod decode;
+mod dial;
+mod environment;
 mod error;
 mod file;
+mod google;
 mod headers;
+mod lease;
 mod oauth2;
+mod pool;
 mod proxy;
 mod redirect;
+mod resolve;
 pub mod server;
 mod stream;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod tls;
+mod token;
 mod url;
 
 pub use body::{BodyError, read_body};
 pub use client::{Client, ClientOptions, USER_AGENT};
-pub use config::{Authorization, BasicAuth, HttpClientConfig, OAuth2Config, ProxyConfig, TlsConfig, TlsVersion};
+pub use config::{
+    Authorization, AzureAdConfig, AzureCloud, AzureOAuth, AzureSdk, BasicAuth, CloudAuthConfig, GoogleIamConfig, HttpClientConfig,
+    ManagedIdentity, OAuth2Config, ProxyConfig, SigV4Config, TlsConfig, TlsVersion, WorkloadIdentity,
+};
 pub use connect::InternalAddress;
+pub use decode::{DecodeError, Decoder, Encoding, OUTPUT_BUFFER};
+pub use environment::Environment;
 pub use error::{ConfigError, Error, Step};
-pub use url::{HttpUrl, OptionalUrl};
+pub use url::{HttpUrl, OptionalUrl, ProxyUrl};

@@ -1,27 +1,36 @@
 //! TLS for connections to servers: rustls with ring, checked against the system's roots or the CA that is configured. Certificate files
-//! are read again when they change; open connections keep what they were opened with.
+//! are read again when they change; connections that were opened with the old ones serve their requests and no more.
+
+mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion, version};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::config::{TlsConfig, TlsVersion};
 use crate::error::ConfigError;
 use crate::file::{self, Stamp};
+use verify::{Anything, PinnedToo};
 
 /// Makes TLS configurations as the files change.
 pub(crate) struct TlsSource {
     config: TlsConfig,
     http2: bool,
     server_name: Option<ServerName<'static>>,
-    known: Mutex<Option<(Vec<Stamp>, Arc<ClientConfig>)>>,
+    known: Mutex<Option<(Vec<Stamp>, Material)>>,
+}
+
+/// What connections are opened with.
+#[derive(Clone)]
+pub(crate) struct Material {
+    /// Another number for another content of the files.
+    pub(crate) generation: u64,
+    pub(crate) config: Arc<ClientConfig>,
 }
 
 impl TlsSource {
@@ -44,19 +53,20 @@ impl TlsSource {
         self.server_name.as_ref()
     }
 
-    /// The configuration for a connection that is opened now.
-    pub(crate) fn current(&self) -> Result<Arc<ClientConfig>, ConfigError> {
+    /// What a connection that is opened now is opened with. Costs a `stat` per file if they have not changed.
+    pub(crate) fn current(&self) -> Result<Material, ConfigError> {
         let stamps: Vec<Stamp> = self
             .files()
             .map(|(argument, path)| Stamp::of(Path::new(path)).map_err(|error| ConfigError::new(argument, error)))
             .collect::<Result<_, _>>()?;
         let mut known = self.known.lock();
-        if let Some((_, config)) = known.as_ref().filter(|(at, _)| *at == stamps) {
-            return Ok(config.clone());
+        if let Some((_, material)) = known.as_ref().filter(|(at, _)| *at == stamps) {
+            return Ok(material.clone());
         }
-        let config = Arc::new(self.build()?);
-        *known = Some((stamps, config.clone()));
-        Ok(config)
+        let generation = known.as_ref().map_or(0, |(_, old)| old.generation + 1);
+        let material = Material { generation, config: Arc::new(self.build()?) };
+        *known = Some((stamps, material.clone()));
+        Ok(material)
     }
 
     fn files(&self) -> impl Iterator<Item = (&'static str, &String)> {
@@ -73,10 +83,12 @@ impl TlsSource {
             .with_protocol_versions(versions(config.min_version))
             .map_err(|error| ConfigError::new("tls_config.min_version", error))?;
         let builder = if config.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider)))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)))
         } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(self.roots()?, provider);
-            builder.with_webpki_verifier(verifier.build().map_err(|error| ConfigError::new("tls_config.ca_file", error))?)
+            let (roots, pinned) = self.roots()?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+            let verifier = verifier.map_err(|error| ConfigError::new("tls_config.ca_file", error))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(PinnedToo { verifier, pinned }))
         };
         let mut tls = self.with_client_certificate(builder)?;
         tls.alpn_protocols = if self.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
@@ -90,47 +102,62 @@ impl TlsSource {
         };
         let key = pem("tls_config.key_pem", config.key_pem.expose(), "tls_config.key_file", &config.key_file)?;
         let Some(key) = key else { return Err(ConfigError::new("tls_config.key_pem", "is missing though there is a certificate")) };
-        let certificates = chain.certificates()?;
-        let key = PrivateKeyDer::from_pem_slice(&key.text).map_err(|_| ConfigError::new(key.argument, "holds no PEM private key"))?;
-        builder.with_client_auth_cert(certificates, key).map_err(|error| ConfigError::new(chain.argument, error))
+        let (certificates, key) = (chain.certificates()?, key.key()?);
+        builder.with_client_auth_cert(certificates, key).map_err(|error| chain.wrong(error))
     }
 
-    fn roots(&self) -> Result<Arc<RootCertStore>, ConfigError> {
+    /// Who is trusted, and which certificates the configuration itself holds.
+    fn roots(&self) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), ConfigError> {
         let Some(ca) = pem("tls_config.ca_pem", &self.config.ca_pem, "tls_config.ca_file", &self.config.ca_file)? else {
-            return system_roots();
+            return Ok((system_roots()?, Vec::new()));
         };
-        let mut roots = RootCertStore::empty();
-        for certificate in ca.certificates()? {
-            roots.add(certificate).map_err(|error| ConfigError::new(ca.argument, error))?;
+        let (mut roots, certificates) = (RootCertStore::empty(), ca.certificates()?);
+        for certificate in &certificates {
+            roots.add(certificate.clone()).map_err(|error| ca.wrong(error))?;
         }
-        Ok(Arc::new(roots))
+        Ok((Arc::new(roots), certificates))
     }
 }
 
-/// PEM text and the argument that it comes from.
-struct Pem {
+/// PEM text and where it comes from.
+struct Pem<'a> {
     argument: &'static str,
+    /// Empty if the text stands in the configuration.
+    path: &'a str,
     text: Vec<u8>,
 }
 
-impl Pem {
+impl Pem<'_> {
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let found: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .collect::<Result<_, _>>()
-            .map_err(|error| ConfigError::new(self.argument, format!("is not valid PEM: {error}")))?;
-        if found.is_empty() { Err(ConfigError::new(self.argument, "holds no PEM certificate")) } else { Ok(found) }
+            .map_err(|error| self.wrong(format!("is not valid PEM: {error}")))?;
+        if found.is_empty() { Err(self.wrong("holds no PEM certificate")) } else { Ok(found) }
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, ConfigError> {
+        // The error may hold parts of the key.
+        PrivateKeyDer::from_pem_slice(&self.text).map_err(|_| {
+            let is_encrypted = self.text.windows(9).any(|part| part == b"ENCRYPTED");
+            self.wrong(if is_encrypted { "holds an encrypted private key, which is not supported" } else { "holds no PEM private key" })
+        })
+    }
+
+    fn wrong(&self, cause: impl std::fmt::Display) -> ConfigError {
+        let cause = if self.path.is_empty() { cause.to_string() } else { format!("{}: {cause}", self.path) };
+        ConfigError::new(self.argument, cause)
     }
 }
 
-fn pem(inline: &'static str, text: &str, from_file: &'static str, path: &str) -> Result<Option<Pem>, ConfigError> {
+fn pem<'a>(inline: &'static str, text: &str, from_file: &'static str, path: &'a str) -> Result<Option<Pem<'a>>, ConfigError> {
     if !text.is_empty() {
-        return Ok(Some(Pem { argument: inline, text: text.as_bytes().to_vec() }));
+        return Ok(Some(Pem { argument: inline, path: "", text: text.as_bytes().to_vec() }));
     }
     if path.is_empty() {
         return Ok(None);
     }
     let (_, text) = file::read(Path::new(path)).map_err(|error| ConfigError::new(from_file, error))?;
-    Ok(Some(Pem { argument: from_file, text }))
+    Ok(Some(Pem { argument: from_file, path, text }))
 }
 
 /// The system's roots, read once: they are a few hundred certificates.
@@ -153,44 +180,5 @@ fn versions(min: Option<TlsVersion>) -> &'static [&'static SupportedProtocolVers
     match min {
         Some(TlsVersion::Tls13) => &ONLY_13,
         _ => rustls::ALL_VERSIONS,
-    }
-}
-
-/// `insecure_skip_verify`: any certificate will do. Signatures are still checked, as a handshake without them is none.
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

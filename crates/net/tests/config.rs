@@ -1,7 +1,7 @@
 //! The arguments: what is decoded, what is refused, and that secrets stay hidden.
 #![allow(clippy::unwrap_used)]
 
-use net::{Client, ClientOptions, HttpClientConfig, TlsVersion};
+use net::{Client, ClientOptions, CloudAuthConfig, HttpClientConfig, TlsVersion};
 use syntax::{Block, Scope};
 
 fn decode(source: &str) -> Result<HttpClientConfig, String> {
@@ -89,7 +89,7 @@ fn arguments_that_exclude_each_other_are_refused_in_alloys_words() {
         ("http_headers = { \"A B\" = [\"hunter2\"] }", "\"A B\" is not a header name"),
         ("http_headers = { \"A\" = [\"hunter2\\n\"] }", "the value of header \"A\" holds characters that no header can hold"),
         ("tls_config {\n min_version = \"TLS9\"\n}", "TLS9"),
-        ("proxy_url = \"socks5://u:hunter2@h\"", "has the scheme \"socks5\"; only http and https are supported"),
+        ("proxy_url = \"ftp://u:hunter2@h\"", "has the scheme \"ftp\"; only http, https, socks5 and socks5h are supported"),
     ] {
         let error = decode(source).unwrap_err();
         assert!(error.contains(message) && !error.contains("hunter2\n"), "{source}: {error}");
@@ -102,8 +102,81 @@ fn an_empty_proxy_url_is_none() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name_when_the_client_is_built() {
-    let config = decode("proxy_url = \"https://proxy:3128\"").unwrap();
-    let error = Client::new(&config, ClientOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "proxy_url: only proxies that are reached with http:// are supported");
+fn proxies_of_every_kind_are_taken() {
+    for scheme in ["http", "https", "socks5", "socks5h"] {
+        let config = decode(&format!("proxy_url = \"{scheme}://me:hunter2@proxy:3128\"")).unwrap();
+        assert!(Client::new(&config, ClientOptions::default()).is_ok());
+        assert_eq!(config.proxy.proxy_url.to_string().trim_end_matches('/'), format!("{scheme}://me:xxxxx@proxy:3128"));
+    }
+}
+
+fn cloud(source: &str) -> Result<CloudAuthConfig, String> {
+    syntax::decode_str(source, &Scope::new()).map_err(|error| error.to_string())
+}
+
+const ID: &str = "12345678-90ab-cdef-1234-567890ABCDEF";
+
+#[test]
+fn clouds_have_alloys_defaults() {
+    let config = cloud("sigv4 {\n}").unwrap();
+    assert_eq!(config.sigv4.as_ref().unwrap().service_name, "aps");
+    let config = cloud(&format!("azuread {{\n workload_identity {{\n client_id = \"{ID}\"\n tenant_id = \"{ID}\"\n}}\n}}")).unwrap();
+    let azuread = config.azuread.unwrap();
+    assert_eq!((azuread.cloud.as_str(), azuread.scope.as_str()), ("AzurePublic", ""));
+    assert_eq!(azuread.workload_identity.unwrap().token_file_path, "/var/run/secrets/azure/tokens/azure-identity-token");
+    assert_eq!(cloud("google_iam {\n}").unwrap().google_iam.unwrap().credentials_file, "");
+}
+
+#[test]
+fn secrets_of_clouds_are_not_shown() {
+    let oauth = format!("oauth {{\n client_id = \"{ID}\"\n client_secret = \"hunter2\"\n tenant_id = \"t\"\n}}");
+    let config = cloud(&format!("sigv4 {{\n access_key = \"A\"\n secret_key = \"hunter2\"\n}}\nazuread {{\n {oauth}\n}}")).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    assert!(!format!("{:?}", config.to_body()).contains("hunter2"));
+}
+
+#[test]
+fn there_is_at_most_one_way_to_authenticate() {
+    let message = "at most one of sigv4, azuread, google_iam, basic_auth, oauth2, bearer_token & bearer_token_file must be configured";
+    for (clouds, http, is_good) in [
+        ("", "basic_auth {\n}", true),
+        ("sigv4 {\n}", "", true),
+        ("sigv4 {\n}\ngoogle_iam {\n}", "", false),
+        ("sigv4 {\n}", "basic_auth {\n}", false),
+        ("google_iam {\n}", "bearer_token = \"t\"", false),
+        ("google_iam {\n}", "bearer_token_file = \"/t\"", false),
+        ("google_iam {\n}", "authorization {\n}", false),
+    ] {
+        let result = cloud(clouds).unwrap().check_with(&decode(http).unwrap());
+        assert_eq!(result, if is_good { Ok(()) } else { Err(message.to_owned()) }, "{clouds} {http}");
+    }
+}
+
+#[test]
+fn what_clouds_cannot_take_is_refused_in_alloys_words() {
+    let identity = |id: &str| format!("managed_identity {{\n client_id = \"{id}\"\n}}");
+    let oauth = |secret: &str, tenant: &str| {
+        format!("azuread {{\n oauth {{\n client_id = \"{ID}\"\n client_secret = \"{secret}\"\n tenant_id = \"{tenant}\"\n}}\n}}")
+    };
+    for (source, part) in [
+        ("sigv4 {\n access_key = \"A\"\n}".to_owned(), "must provide an AWS SigV4 access key and secret key if credentials are specified"),
+        ("sigv4 {\n external_id = \"A\"\n}".to_owned(), "external_id can only be used with role_arn"),
+        ("azuread {\n}".to_owned(), "must provide an Azure Managed Identity, Azure Workload Identity, Azure OAuth or Azure SDK"),
+        (format!("azuread {{\n {}\n sdk {{\n tenant_id = \"\"\n}}\n}}", identity(ID)), "cannot provide multiple authentication methods"),
+        (format!("azuread {{\n cloud = \"AzureMoon\"\n {}\n}}", identity(ID)), "AzureMoon"),
+        (format!("azuread {{\n scope = \"a;b\"\n {}\n}}", identity(ID)), "the provided scope contains invalid characters"),
+        (format!("azuread {{\n {}\n}}", identity("")), "must provide an Azure Managed Identity client_id in the Azure AD config"),
+        (
+            format!("azuread {{\n {}\n}}", identity("12345678_90ab-cdef-1234-567890ABCDEF")),
+            "the provided Azure Managed Identity client_id is invalid",
+        ),
+        (oauth("", "t"), "must provide an Azure OAuth client_secret"),
+        (oauth("s", "a/../b"), "the provided Azure OAuth tenant_id is invalid"),
+    ] {
+        let error = cloud(&source).unwrap_err();
+        assert!(error.contains(part), "{source}: {error}");
+    }
+    for id in [ID, "1234567890abcdef1234567890abcdef", &format!("{{{ID}}}"), &format!("urn:uuid:{ID}")] {
+        assert!(cloud(&format!("azuread {{\n {}\n}}", identity(id))).is_ok(), "{id}");
+    }
 }

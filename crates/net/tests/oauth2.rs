@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use net::Step;
-use support::{Answer, Asked, Server, client, fetch, ok, status};
+use support::{Answer, Asked, Authority, Server, client, fetch, ok, quoted, status};
 
 fn source(tokens: &Server) -> String {
     format!(
@@ -53,6 +53,43 @@ async fn an_expired_token_is_renewed_shortly_before() {
         fetch(&client, &server.url("/")).await.unwrap();
         assert_eq!(server.last().header("authorization"), Some(expected));
     }
+}
+
+#[tokio::test]
+async fn a_rotated_secret_gets_a_new_token_at_once() {
+    let tokens = Server::plain(numbered(3600)).await;
+    let server = Server::plain(|_| ok("")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let (url, path) = (tokens.url("/"), file.display());
+    let client = client(&format!("oauth2 {{\n client_id = \"id\"\n client_secret_file = \"{path}\"\n token_url = \"{url}\"\n}}"));
+    let error = fetch(&client, &server.url("/")).await.unwrap_err();
+    assert!(error.cause.contains("oauth2.client_secret_file: cannot read"), "{error}");
+    for (secret, token, asked) in [("one", "Bearer token-0", "Basic aWQ6b25l"), ("other", "Bearer token-1", "Basic aWQ6b3RoZXI=")] {
+        std::fs::write(&file, secret).unwrap();
+        for _ in 0..2 {
+            fetch(&client, &server.url("/")).await.unwrap();
+            assert_eq!(server.last().header("authorization"), Some(token));
+        }
+        assert_eq!(tokens.last().header("authorization"), Some(asked));
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_with_tls_and_proxy_of_their_own() {
+    let ca = Authority::new();
+    let tokens = Server::tls(ca.acceptor("127.0.0.1", None), numbered(60)).await;
+    let proxy = Server::plain(numbered(60)).await;
+    let server = Server::plain(|_| ok("")).await;
+    let with = |url: &str, more: &str| {
+        client(&format!("oauth2 {{\n client_id = \"id\"\n client_secret = \"s\"\n token_url = \"{url}\"\n {more}\n}}"))
+    };
+    assert!(fetch(&with(&tokens.url("/"), ""), &server.url("/")).await.is_err(), "the authority is not known");
+    let trusted = with(&tokens.url("/"), &format!("tls_config {{\n ca_pem = {}\n}}", quoted(&ca.pem)));
+    fetch(&trusted, &server.url("/")).await.unwrap();
+    assert_eq!(tokens.count(), 1);
+    fetch(&with("http://tokens.invalid/t", &format!("proxy_url = \"http://{}\"", proxy.address)), &server.url("/")).await.unwrap();
+    assert_eq!(proxy.last().uri, "http://tokens.invalid/t");
 }
 
 #[tokio::test]

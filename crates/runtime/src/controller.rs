@@ -127,8 +127,8 @@ impl Controller {
             logging: Logging::new(options.on_logging),
             serial: AtomicU64::new(0),
         };
-        let rules = Rules { catalog: Catalog::new(options.families), stability: options.stability };
-        let engine = Engine::new(shared.clone(), evaluator, rules, stdlib, options.removal_deadline);
+        let rules = Rules { catalog: Catalog::new(options.families), stability: options.stability, stdlib };
+        let engine = Engine::new(shared.clone(), evaluator, rules, options.removal_deadline);
         let (commands, received) = mpsc::channel(COMMANDS);
         options.data.spawn(engine.run(received));
         Ok(Self { shared, commands })

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use component::Stop;
 use futures_util::future::join;
-use syntax::Scope;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -39,7 +38,6 @@ pub(crate) struct Engine {
     data: Handle,
     evaluator: Arc<Evaluator>,
     rules: Arc<Rules>,
-    stdlib: Scope,
     graph: Arc<Graph>,
     /// Where the last load came from, successful or not.
     source: Option<Source>,
@@ -58,7 +56,7 @@ struct Removed {
 }
 
 impl Engine {
-    pub fn new(shared: Arc<Shared>, evaluator: Evaluator, rules: Rules, stdlib: Scope, removal_deadline: Duration) -> Self {
+    pub fn new(shared: Arc<Shared>, evaluator: Evaluator, rules: Rules, removal_deadline: Duration) -> Self {
         let graph = shared.graph.read().clone();
         Self {
             data: shared.data.clone(),
@@ -66,7 +64,6 @@ impl Engine {
             shared,
             evaluator: Arc::new(evaluator),
             rules: Arc::new(rules),
-            stdlib,
             source: None,
             running: false,
             waves: Waves::default(),

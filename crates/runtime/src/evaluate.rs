@@ -158,10 +158,7 @@ impl Evaluator {
     fn attempt(&self, graph: &Graph, node: &Node, occasion: Occasion, warnings: &Warnings) -> Result<Evaluated, Failure> {
         let exports = graph.exports_for(node).map_err(|missing| waiting(node, &missing))?;
         let scope = graph.module.scope_with(exports).collecting(warnings);
-        let arguments = match node.kind {
-            Kind::Component(registration) => registration.decode(&node.block, &scope)?,
-            Kind::Setting(setting) => setting.decode(&node.block, &scope)?,
-        };
+        let arguments = node.kind.decode(&node.block, &scope)?;
         let last = node.live.last();
         let same = last.arguments.is_some_and(|last| last.equals(&*arguments));
         let build = match (node.kind, last.existence) {

@@ -45,7 +45,6 @@ mod info;
 mod live;
 mod metrics;
 mod module;
-mod nearest;
 mod plan;
 mod setting;
 mod source;

@@ -1,5 +1,6 @@
 //! From a source to a plan: which blocks there are, which of them refer to which, and in which order they can be evaluated. Everything
-//! that can be wrong with the structure is found here, all at once; nothing is evaluated.
+//! that can be wrong with a configuration by itself is found here, all at once: its structure, and its values as far as they don't depend
+//! on what components will export. Nothing is built.
 
 mod blocks;
 mod cycles;
@@ -8,10 +9,11 @@ mod links;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use component::Registration;
-use syntax::{Diagnostics, Schema, Span, Stability, ast};
+use component::{ErasedArguments, Registration};
+use syntax::{Diagnostics, Schema, Scope, Span, Stability, StdlibOptions, Warnings, ast};
 
 use crate::catalog::Catalog;
+use crate::module::Module;
 use crate::setting::Setting;
 use crate::source::Source;
 
@@ -21,6 +23,8 @@ pub(crate) struct Rules {
     pub catalog: Catalog,
     /// The lowest stability that may be used.
     pub stability: Stability,
+    /// What expressions can refer to apart from components.
+    pub stdlib: Scope,
 }
 
 /// What a block stands for.
@@ -38,6 +42,17 @@ impl Kind {
         match self {
             Self::Component(registration) => (registration.arguments)(),
             Self::Setting(setting) => setting.schema(),
+        }
+    }
+
+    /// Evaluates the block to arguments.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing, if that can't be told before awaited values are there.
+    pub fn decode(self, block: &ast::Block, scope: &Scope) -> Result<Arc<dyn ErasedArguments>, Diagnostics> {
+        match self {
+            Self::Component(registration) => registration.decode(block, scope),
+            Self::Setting(setting) => setting.decode(block, scope),
         }
     }
 }
@@ -71,12 +86,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Parses and checks the structure.
+    /// Parses and checks.
     ///
     /// # Errors
     /// Everything that is wrong with it. If files don't parse, only that: the rest would be guesses.
     pub fn of(source: &Source, rules: &Rules) -> Result<Self, Diagnostics> {
-        let (draft, order) = Draft::of(source, rules)?;
+        let (mut draft, order) = Draft::of(source, rules)?;
+        // Warnings about values come when the values do.
+        draft.check_values(&Module::root(&rules.stdlib, source).scope_with([]));
         if draft.findings.has_errors() {
             return Err(draft.findings);
         }
@@ -86,26 +103,30 @@ impl Plan {
     }
 }
 
-/// Checks a source as far as that is possible without evaluating anything: structure, and each block against its schema.
+/// Checks a source as far as that is possible without building anything: what is wrong with it, and what should be changed though it works.
+/// `version` is the program's, for `constants.version`.
 #[must_use]
-pub fn validate(source: &Source, families: crate::Families, stability: Stability) -> Diagnostics {
-    let rules = Rules { catalog: Catalog::new(families), stability };
-    let draft = match Draft::of(source, &rules) {
+pub fn validate(source: &Source, families: crate::Families, stability: Stability, version: &str) -> Diagnostics {
+    let stdlib = syntax::stdlib::root(&StdlibOptions { stability, version: version.to_owned() });
+    let rules = Rules { catalog: Catalog::new(families), stability, stdlib };
+    let warnings = Warnings::new();
+    let scope = Module::root(&rules.stdlib, source).scope_with([]).collecting(&warnings);
+    let mut draft = match Draft::of(source, &rules) {
         Ok((draft, _)) => draft,
         Err(findings) => return findings,
     };
-    let mut findings = draft.findings;
-    for node in &draft.nodes {
-        findings.extend(syntax::check(node.kind.schema(), &node.block.body));
-    }
-    findings.sort_by_place();
-    findings
+    draft.check_values(&scope);
+    draft.findings.extend(warnings.take());
+    draft.findings.sort_by_place();
+    draft.findings
 }
 
 /// What could be read of a source, with everything that is wrong with its structure.
 struct Draft {
     /// In order of the source.
     nodes: Vec<PlannedNode>,
+    /// Dotted names that can't be evaluated.
+    broken: Vec<Arc<str>>,
     findings: Diagnostics,
 }
 
@@ -114,16 +135,29 @@ impl Draft {
     fn of(source: &Source, rules: &Rules) -> Result<(Self, Vec<usize>), Diagnostics> {
         let (bodies, mut findings) = parse(source)?;
         let Declared { mut nodes, unusable, ids } = blocks::declare(bodies, rules, &mut findings);
+        let mut broken = Vec::new();
         for node in &mut nodes {
-            node.dependencies = links::dependencies(&node.block, &ids, rules, &mut findings);
+            let links = links::follow(&node.block, &ids, rules, &mut findings);
+            node.dependencies = links.dependencies;
+            broken.extend(links.broken);
         }
         for block in &unusable {
             // Only for what else is wrong with it.
-            links::dependencies(block, &ids, rules, &mut findings);
+            links::follow(block, &ids, rules, &mut findings);
         }
         let order = cycles::order(&nodes, &mut findings);
         findings.sort_by_place();
-        Ok((Self { nodes, findings }, order))
+        Ok((Self { nodes, broken, findings }, order))
+    }
+
+    /// Decodes every block, with what components will export left open.
+    fn check_values(&mut self, scope: &Scope) {
+        let ids = self.nodes.iter().map(|node| &node.id).chain(&self.broken).cloned();
+        let scope = scope.clone().awaiting(ids);
+        for node in &self.nodes {
+            self.findings.extend(node.kind.decode(&node.block, &scope).err().unwrap_or_default());
+        }
+        self.findings.sort_by_place();
     }
 }
 
@@ -151,10 +185,10 @@ struct Declared {
 type Ids = HashMap<Arc<str>, IdKind>;
 
 /// What an ID of the source belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum IdKind {
     /// A component that can be referred to.
-    Node,
+    Node(&'static Registration),
     /// A block that is in error itself.
     Unusable,
     /// A config block: exports nothing.

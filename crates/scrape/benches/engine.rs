@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a benchmark stops at the first surprise
 
+#[allow(dead_code)] // each bench uses some of its bodies
 #[path = "../../exposition/benches/corpus/mod.rs"]
 mod corpus;
 

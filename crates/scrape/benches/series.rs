@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a benchmark stops at the first surprise
 
+#[allow(dead_code)] // each bench uses some of its bodies
 #[path = "../../exposition/benches/corpus/mod.rs"]
 mod corpus;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use model::Labels;
-use scrape::series::{Rules, Scratch, TargetSeries};
+use scrape::series::{Format, Rules, Scratch, TargetSeries};
 
 fn main() {
     let (mut target, mut scratch) = (target(), Scratch::default());
@@ -34,12 +35,17 @@ fn per(bytes: usize, series: usize) -> f64 {
 }
 
 fn target() -> TargetSeries {
+    target_by(Rules::default())
+}
+
+fn target_by(rules: Rules) -> TargetSeries {
     let labels: Labels = [("instance", "10.0.12.34:9100"), ("job", "integrations/node_exporter")].into_iter().collect();
-    TargetSeries::new(1, labels, Arc::new(Rules::default()))
+    TargetSeries::new(1, labels, Arc::new(rules))
 }
 
 fn scrape(target: &mut TargetSeries, scratch: &mut Scratch, body: &str) -> usize {
-    let mut session = target.begin(1_700_000_000_000, scratch);
+    let format = if body.ends_with("# EOF\n") { Format::OpenMetrics } else { Format::PrometheusText };
+    let mut session = target.begin(1_700_000_000_000, format, scratch);
     // As they come out of an inflater.
     for piece in body.as_bytes().chunks(32 * 1024) {
         session.feed(divan::black_box(piece)).unwrap();
@@ -52,7 +58,11 @@ fn samples(body: &str) -> usize {
 }
 
 fn repeat(bencher: Bencher, bodies: Vec<String>) {
-    let (mut target, mut scratch) = (target(), Scratch::default());
+    repeat_by(Rules::default(), bencher, bodies);
+}
+
+fn repeat_by(rules: Rules, bencher: Bencher, bodies: Vec<String>) {
+    let (mut target, mut scratch) = (target_by(rules), Scratch::default());
     for body in &bodies {
         scrape(&mut target, &mut scratch, body);
     }
@@ -66,6 +76,17 @@ fn repeat(bencher: Bencher, bodies: Vec<String>) {
 #[divan::bench]
 fn unchanged(bencher: Bencher) {
     repeat(bencher, (1..9).map(corpus::body).collect());
+}
+
+#[divan::bench]
+fn unchanged_with_metadata(bencher: Bencher) {
+    let rules = Rules { honor_metadata: true, ..Rules::default() };
+    repeat_by(rules, bencher, (1..9).map(corpus::body).collect());
+}
+
+#[divan::bench]
+fn unchanged_open_metrics(bencher: Bencher) {
+    repeat(bencher, (1..9).map(|seed| corpus::open_metrics(&corpus::body(seed))).collect());
 }
 
 #[divan::bench]

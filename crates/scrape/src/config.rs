@@ -1,10 +1,11 @@
 //! What the engine is told about a scrape job: evaluated arguments, without a configuration language.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Ownership;
-use crate::protocol::{Escaping, ScrapeProtocol, offered};
+use crate::protocol::{Escaping, ScrapeProtocol};
 use crate::series::Rules;
 
 /// The default bound of a decoded body, `--scrape.max-body-size`: 256 MiB.
@@ -35,7 +36,7 @@ pub struct Config {
     pub max_body_size: u64,
     /// Ask for gzip.
     pub enable_compression: bool,
-    /// The formats to ask for, best first. Those that can't be read are not offered.
+    /// The formats to ask for, best first.
     pub scrape_protocols: Vec<ScrapeProtocol>,
     /// The format of answers whose content type is missing or unknown; without it they fail the scrape.
     pub fallback_protocol: Option<ScrapeProtocol>,
@@ -43,6 +44,8 @@ pub struct Config {
     pub escaping: Escaping,
     /// Report `scrape_timeout_seconds`, `scrape_sample_limit` and `scrape_body_size_bytes` too.
     pub extra_metrics: bool,
+    /// The file to which scrapes are written that get no body.
+    pub failure_log: Option<PathBuf>,
     /// Which targets this node scrapes.
     pub ownership: Ownership,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             fallback_protocol: Some(ScrapeProtocol::PrometheusText0_0_4),
             escaping: Escaping::Underscores,
             extra_metrics: false,
+            failure_log: None,
             ownership: Ownership::All,
         }
     }
@@ -84,14 +88,17 @@ pub enum ConfigError {
         /// The interval.
         interval: Duration,
     },
-    /// Only formats that can't be read.
-    #[error(
-        "none of scrape_protocols can be read: add PrometheusText0.0.4 or PrometheusText1.0.0 (OpenMetrics and protobuf are not supported yet)"
-    )]
+    /// No formats to ask for.
+    #[error("scrape_protocols must not be empty")]
     Protocols,
-    /// A fallback format that can't be read.
-    #[error("scrape_fallback_protocol {0} can't be read: use PrometheusText0.0.4 or PrometheusText1.0.0, or none")]
-    Fallback(ScrapeProtocol),
+    /// A file that can't be opened.
+    #[error("scrape_failure_log_file {path:?} can't be written: {error}")]
+    FailureLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Box<str>,
+    },
     /// A job without a name.
     #[error("job_name must not be empty")]
     JobName,
@@ -118,11 +125,8 @@ impl Config {
         if self.scrape_timeout > self.scrape_interval {
             return Err(ConfigError::Timeout { timeout: self.scrape_timeout, interval: self.scrape_interval });
         }
-        if offered(&self.scrape_protocols).next().is_none() {
+        if self.scrape_protocols.is_empty() {
             return Err(ConfigError::Protocols);
-        }
-        if let Some(fallback) = self.fallback_protocol.filter(|protocol| !protocol.is_readable()) {
-            return Err(ConfigError::Fallback(fallback));
         }
         if self.max_body_size == 0 {
             return Err(ConfigError::MaxBodySize);
@@ -138,6 +142,7 @@ impl Config {
             scrape_interval: Duration::ZERO,
             scrape_timeout: Duration::ZERO,
             rules: Rules { sample_limit: 0, ..config.rules.clone() },
+            failure_log: None,
             ownership: Ownership::All,
             ..config.clone()
         };
@@ -161,13 +166,12 @@ mod tests {
     #[test]
     fn arguments_that_can_t_work_are_named() {
         type Change = fn(&mut Config);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 6] = [
             (|c| c.job_name.clear(), "job_name must not be empty"),
             (|c| c.scrape_interval = Duration::ZERO, "scrape_interval must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_micros(1), "scrape_timeout must be at least 1ms"),
             (|c| c.scrape_timeout = Duration::from_secs(61), "scrape_timeout (61s) greater than scrape_interval (60s)"),
-            (|c| c.scrape_protocols = vec![ScrapeProtocol::OpenMetricsText1_0_0], "none of scrape_protocols can be read"),
-            (|c| c.fallback_protocol = Some(ScrapeProtocol::PrometheusProto), "scrape_fallback_protocol PrometheusProto can't be read"),
+            (|c| c.scrape_protocols.clear(), "scrape_protocols must not be empty"),
             (|c| c.max_body_size = 0, "the largest body must be at least one byte"),
         ];
         for (change, text) in cases {

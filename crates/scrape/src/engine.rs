@@ -163,9 +163,8 @@ impl Engine {
     /// # Errors
     /// [`ConfigError`] if it can't work.
     pub fn start(config: Config, parts: Parts) -> Result<Self, ConfigError> {
-        config.check()?;
+        let job = Arc::new(Job::new(config, parts.transport.clone(), None, &parts.metrics)?);
         parts.metrics.pools.inc();
-        let job = Arc::new(Job::new(config, parts.transport.clone()));
         job.show_limit(&parts.metrics);
         let known = Known { job: job.clone(), discovered: Vec::new(), targets: Arc::default(), dropped: Arc::default(), dropped_count: 0 };
         let shared = Arc::new(Shared {
@@ -195,11 +194,11 @@ impl Engine {
         let began = Instant::now();
         let metrics = &self.shared.parts.metrics;
         metrics.reloads.inc();
-        config.check().inspect_err(|_| metrics.reloads_failed.inc())?;
         let interval = crate::duration::format(config.scrape_interval);
         let mut known = self.shared.known.lock();
         let transport = transport.unwrap_or_else(|| known.job.transport.clone());
-        known.job = Arc::new(Job::new(config, transport));
+        let job = Job::new(config, transport, Some(&known.job), metrics).inspect_err(|_| metrics.reloads_failed.inc())?;
+        known.job = Arc::new(job);
         known.job.show_limit(metrics);
         let synced = self.sync(&mut known);
         metrics.reload_length.observe(&interval, began.elapsed().as_secs_f64());

@@ -21,7 +21,7 @@ pub use transport::{Send, Transport, TransportError};
 use crate::duration;
 use crate::pool::{Pool, Workbench};
 use crate::protocol::{ContentTypeError, ScrapeProtocol, check_content_type};
-use crate::series::{Counts, Scraped, SeriesError, Session, TargetSeries};
+use crate::series::{Counts, Format, Scraped, SeriesError, Session, TargetSeries};
 
 /// A compressed body may be this much longer than its content: headers, checksums, incompressible data.
 const WIRE_SLACK: u64 = 64 << 10;
@@ -35,7 +35,7 @@ const MAX_DRAINING: Duration = Duration::from_millis(20);
 const TURN: u64 = 1 << 20;
 
 /// Why a scrape failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScrapeError {
     /// It took longer than it may.
     #[error("scrape timed out after {} (scrape_timeout)", duration::format(*.0))]
@@ -103,6 +103,8 @@ pub(crate) struct Terms {
     pub(crate) timeout: Duration,
     pub(crate) limit: BodyLimit,
     pub(crate) fallback: Option<ScrapeProtocol>,
+    /// Bytes of memory that new series, histograms and exemplars may take.
+    pub(crate) max_memory: usize,
 }
 
 /// What became of a scrape.
@@ -136,10 +138,13 @@ pub(crate) async fn scrape(
         Ok(Err(error)) => return Outcome::failed(error.into(), Counts::default()),
         Err(_) => return Outcome::failed(timed_out(), Counts::default()),
     };
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let format = check_content_type(content_type, terms.fallback);
     let mut workbench = pool.take();
     let Workbench { scratch, gunzip } = &mut *workbench;
-    let mut reader = Reader { session: series.begin(timestamp, scratch), pool, limit: terms.limit, decoded: 0 };
-    let read = match timeout_at(deadline, reader.read(response, gunzip, terms.fallback)).await {
+    let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch).with_max_memory(terms.max_memory);
+    let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, compression: None };
+    let read = match timeout_at(deadline, reader.read(response, gunzip)).await {
         Ok(read) => read,
         Err(_) => Err(timed_out()),
     };
@@ -151,30 +156,33 @@ pub(crate) async fn scrape(
 /// Reads one answer into a session.
 struct Reader<'a> {
     session: Session<'a>,
+    /// Matters only if there is a body: as in Prometheus, an empty answer is a good one whatever it is.
+    format: Result<Format, ContentTypeError>,
     pool: &'a Pool,
     limit: BodyLimit,
     decoded: u64,
+    /// A compression that nobody asked for, as the answer names it.
+    compression: Option<Box<str>>,
 }
 
 impl Reader<'_> {
     fn outcome(self, read: Result<(), ScrapeError>) -> Outcome {
         let body_size = i64::try_from(self.decoded).unwrap_or(i64::MAX);
         let counts = self.session.counts();
+        let explained = |error| match (error, self.compression) {
+            (SeriesError::Syntax(_) | SeriesError::Protobuf(_), Some(compression)) => ScrapeError::Encoding(compression),
+            (error, _) => error.into(),
+        };
         match read.map(|()| self.session.finish()) {
             Ok(Ok(scraped)) => Outcome { counts: scraped.counts, result: Ok(scraped), body_size },
             // As in Prometheus: the size is told although the content is no good.
-            Ok(Err((error, counts))) => Outcome { result: Err(error.into()), counts, body_size },
-            Err(error @ ScrapeError::Series(_)) => Outcome { result: Err(error), counts, body_size },
+            Ok(Err((error, counts))) => Outcome { result: Err(explained(error)), counts, body_size },
+            Err(ScrapeError::Series(error)) => Outcome { result: Err(explained(error)), counts, body_size },
             Err(error) => Outcome::failed(error, counts),
         }
     }
 
-    async fn read<B>(
-        &mut self,
-        response: Response<B>,
-        gunzip: &mut Option<Box<Gunzip>>,
-        fallback: Option<ScrapeProtocol>,
-    ) -> Result<(), ScrapeError>
+    async fn read<B>(&mut self, response: Response<B>, gunzip: &mut Option<Box<Gunzip>>) -> Result<(), ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -184,16 +192,15 @@ impl Reader<'_> {
             drain(&mut body).await;
             return Err(ScrapeError::Status(head.status.to_string().into()));
         }
-        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let format = check_content_type(text(header::CONTENT_TYPE), fallback);
-        let read = match text(header::CONTENT_ENCODING) {
-            None | Some("" | "identity") => self.plain(&mut body, format).await,
-            Some("gzip") => {
-                let gunzip = gunzip.get_or_insert_with(|| Box::new(Gunzip::new()));
-                gunzip.reset();
-                self.compressed(&mut body, gunzip, format).await
-            }
-            Some(other) => Err(ScrapeError::Encoding(other.chars().take(50).collect())),
+        let encoding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let read = if encoding == "gzip" {
+            let gunzip = gunzip.get_or_insert_with(|| Box::new(Gunzip::new()));
+            gunzip.reset();
+            self.compressed(&mut body, gunzip).await
+        } else {
+            // As in Prometheus: what else is said of the encoding is not believed, but it may explain an error.
+            self.compression = is_compression(encoding).then(|| encoding.chars().take(50).collect());
+            self.plain(&mut body).await
         };
         if matches!(read, Err(ScrapeError::Series(_) | ScrapeError::ContentType(_))) {
             drain(&mut body).await;
@@ -201,7 +208,7 @@ impl Reader<'_> {
         read
     }
 
-    async fn plain<B>(&mut self, body: &mut B, format: Result<(), ContentTypeError>) -> Result<(), ScrapeError>
+    async fn plain<B>(&mut self, body: &mut B) -> Result<(), ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -209,7 +216,7 @@ impl Reader<'_> {
         while let Some(mut data) = next(body).await? {
             while data.has_remaining() {
                 let piece = data.split_to(data.len().min(TURN as usize));
-                self.take(&piece, &format)?;
+                self.take(&piece)?;
                 if data.has_remaining() {
                     tokio::task::yield_now().await;
                 }
@@ -218,7 +225,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn compressed<B>(&mut self, body: &mut B, gunzip: &mut Gunzip, format: Result<(), ContentTypeError>) -> Result<(), ScrapeError>
+    async fn compressed<B>(&mut self, body: &mut B, gunzip: &mut Gunzip) -> Result<(), ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -232,7 +239,7 @@ impl Reader<'_> {
             }
             let mut output = self.pool.take_output();
             for piece in data.chunks(PIECE) {
-                gunzip.feed(piece, &mut output, |bytes| self.take(bytes, &format))?;
+                gunzip.feed(piece, &mut output, |bytes| self.take(bytes))?;
                 if self.decoded - turn > TURN {
                     turn = self.decoded;
                     tokio::task::yield_now().await;
@@ -243,20 +250,26 @@ impl Reader<'_> {
         Ok(gunzip.finish()?)
     }
 
-    /// Takes decoded bytes. The format matters only if there are any: as in Prometheus, an empty answer is a good one whatever it is.
-    fn take(&mut self, bytes: &[u8], format: &Result<(), ContentTypeError>) -> Result<(), ScrapeError> {
+    /// Takes decoded bytes.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), ScrapeError> {
         self.decoded += bytes.len() as u64;
         // At the limit already, as in Prometheus.
         if self.decoded >= self.limit.bytes {
             return Err(self.too_large());
         }
-        format.clone()?;
+        self.format.clone()?;
         Ok(self.session.feed(bytes)?)
     }
 
     fn too_large(&self) -> ScrapeError {
         ScrapeError::BodySize { limit: self.limit.bytes, option: self.limit.option }
     }
+}
+
+/// Whether a `Content-Encoding` says that the body is compressed.
+fn is_compression(encoding: &str) -> bool {
+    let known = ["gzip", "x-gzip", "deflate", "zstd", "br", "compress", "x-compress"];
+    encoding.split(',').any(|name| known.iter().any(|known| name.trim().eq_ignore_ascii_case(known)))
 }
 
 async fn next<B>(body: &mut B) -> Result<Option<Bytes>, ScrapeError>

@@ -6,7 +6,7 @@ mod summary;
 use prometheus::core::Collector;
 use prometheus::{CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry};
 
-use crate::series::Counts;
+use crate::series::{Counts, Dropped};
 pub use summary::Summaries;
 
 /// Buckets of Prometheus' classic histograms of lengths.
@@ -33,6 +33,7 @@ pub struct Metrics {
     pub(crate) exceeded_label_limits: IntCounter,
     pub(crate) exceeded_sample_limit: IntCounter,
     pub(crate) exceeded_body_size_limit: IntCounter,
+    pub(crate) exceeded_bucket_limit: IntCounter,
     pub(crate) duplicates: IntCounter,
     pub(crate) out_of_order: IntCounter,
     pub(crate) out_of_bounds: IntCounter,
@@ -43,6 +44,10 @@ pub struct Metrics {
     pub(crate) held_back: IntCounter,
     pub(crate) refused: IntCounter,
     pub(crate) refused_samples: IntCounter,
+    pub(crate) exemplars_out_of_order: IntCounter,
+    pub(crate) failures_lost: IntCounter,
+    pub(crate) not_converted: IntCounter,
+    pub(crate) exemplars_refused: IntCounter,
 }
 
 impl Metrics {
@@ -82,6 +87,10 @@ impl Metrics {
                 .counter("prometheus_target_scrapes_exceeded_sample_limit_total", "Scrapes that breached the sample limit.")?,
             exceeded_body_size_limit: add
                 .counter("prometheus_target_scrapes_exceeded_body_size_limit_total", "Scrapes that breached a body size limit.")?,
+            exceeded_bucket_limit: add.counter(
+                "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+                "Scrapes that breached the bucket limit of native histograms.",
+            )?,
             duplicates: add.counter(
                 "prometheus_target_scrapes_sample_duplicate_timestamp_total",
                 "Samples rejected as their series had another value at that time.",
@@ -99,17 +108,46 @@ impl Metrics {
             held_back: add.counter("collector_scrape_slots_held_back_total", "Slots without a scrape, as another node may have it.")?,
             refused: add.counter("collector_scrape_batches_refused_total", "Batches that the receivers refused.")?,
             refused_samples: add.counter("collector_scrape_samples_refused_total", "Samples in batches that the receivers refused.")?,
+            exemplars_out_of_order: add
+                .counter("prometheus_target_scrapes_exemplar_out_of_order_total", "Exemplars rejected as their series had a later one.")?,
+            exemplars_refused: add.counter(
+                "collector_scrape_exemplars_refused_total",
+                "Exemplars dropped as their labels are longer than 128 characters, or occur twice.",
+            )?,
+            not_converted: add.counter(
+                "collector_scrape_histograms_not_converted_total",
+                "Classic histograms that make no native one with custom buckets, and were dropped where only those are kept.",
+            )?,
+            failures_lost: add.counter(
+                "collector_scrape_failure_log_lines_lost_total",
+                "Failed scrapes that could not be written to scrape_failure_log_file.",
+            )?,
         })
     }
 
     /// Adds what a scrape counted.
     pub(crate) fn count(&self, counts: &Counts) {
-        for (counter, count) in
-            [(&self.duplicates, counts.duplicates), (&self.out_of_order, counts.out_of_order), (&self.out_of_bounds, counts.out_of_bounds)]
-        {
-            if count > 0 {
-                counter.inc_by(count as u64);
-            }
+        add([
+            (&self.duplicates, counts.duplicates),
+            (&self.out_of_order, counts.out_of_order),
+            (&self.out_of_bounds, counts.out_of_bounds),
+        ]);
+    }
+
+    /// Adds what a good scrape did not hand on.
+    pub(crate) fn count_dropped(&self, dropped: &Dropped) {
+        add([
+            (&self.not_converted, dropped.not_converted),
+            (&self.exemplars_refused, dropped.exemplars_refused),
+            (&self.exemplars_out_of_order, dropped.exemplars_out_of_order),
+        ]);
+    }
+}
+
+fn add(counts: [(&IntCounter, usize); 3]) {
+    for (counter, count) in counts {
+        if count > 0 {
+            counter.inc_by(count as u64);
         }
     }
 }
@@ -173,8 +211,14 @@ mod tests {
     fn counts_are_added() {
         let metrics = Metrics::register(&Registry::new()).unwrap();
         let counts = Counts { duplicates: 1, out_of_order: 2, out_of_bounds: 3, ..Counts::default() };
-        metrics.count(&counts);
-        metrics.count(&counts);
-        assert_eq!([metrics.duplicates.get(), metrics.out_of_order.get(), metrics.out_of_bounds.get()], [2, 4, 6]);
+        let dropped = Dropped { not_converted: 4, exemplars_refused: 5, exemplars_out_of_order: 6 };
+        for _ in 0..2 {
+            metrics.count(&counts);
+            metrics.count_dropped(&dropped);
+        }
+        let samples = [&metrics.duplicates, &metrics.out_of_order, &metrics.out_of_bounds];
+        let others = [&metrics.not_converted, &metrics.exemplars_refused, &metrics.exemplars_out_of_order];
+        assert_eq!(samples.map(|counter| counter.get()), [2, 4, 6]);
+        assert_eq!(others.map(|counter| counter.get()), [8, 10, 12]);
     }
 }

@@ -5,9 +5,14 @@
 //! text (2), and a hash of its final labels (4). The first two recognise a line at its expected place without lexing it; the third finds
 //! series that are written in two ways. Only where a target writes lines in changing order, or gives timestamps, there are some more.
 
+mod columns;
 mod comments;
 mod commit;
+mod details;
 mod error;
+mod exemplars;
+mod families;
+mod format;
 mod fresh;
 mod index;
 mod labels;
@@ -19,9 +24,12 @@ mod session;
 mod state;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 pub use error::SeriesError;
+pub use exposition::HistogramForms;
+pub use format::Format;
 pub use report::{Report, ReportSeries};
 pub use rules::{NameValidation, Rules};
-pub use session::{Counts, Scraped, Scratch, Session};
+pub use session::{Counts, Dropped, Scraped, Scratch, Session};
 pub use state::TargetSeries;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::address::url;
 use crate::config::Config;
 use crate::duration;
+use crate::series::HistogramForms;
 
 const ADDRESS: &str = "__address__";
 const SCHEME: &str = "__scheme__";
@@ -18,6 +19,9 @@ const METRICS_PATH: &str = "__metrics_path__";
 const PARAM: &str = "__param_";
 const INTERVAL: &str = "__scrape_interval__";
 const TIMEOUT: &str = "__scrape_timeout__";
+const SCRAPE_NATIVE: &str = "__scrape_native_histograms__";
+const SCRAPE_CLASSIC: &str = "__always_scrape_classic_histograms__";
+const CONVERT_CLASSIC: &str = "__convert_classic_histograms_to_nhcb__";
 const META: &str = "__meta_";
 /// Labels that begin like this are for the collector, not for series.
 const RESERVED: &str = "__";
@@ -39,6 +43,14 @@ pub enum TargetError {
     /// A label that is no duration.
     #[error("{value:?} in label {label} is not a duration like 30s")]
     Duration {
+        /// The label.
+        label: &'static str,
+        /// Its value.
+        value: Box<str>,
+    },
+    /// A label that is neither true nor false.
+    #[error("{value:?} in label {label} is not true or false")]
+    Bool {
         /// The label.
         label: &'static str,
         /// Its value.
@@ -124,6 +136,8 @@ pub struct Target {
     pub interval: Duration,
     /// How long a scrape may take.
     pub timeout: Duration,
+    /// Which forms of histograms are taken.
+    pub histograms: HistogramForms,
     /// Shared by the versions of a target.
     pub(crate) status: Arc<Mutex<Status>>,
 }
@@ -138,7 +152,7 @@ impl Target {
         if address.contains('/') {
             return Err(TargetError::Address(address.into()));
         }
-        let (interval, timeout) = times(discovered, config)?;
+        let ((interval, timeout), histograms) = (times(discovered, config)?, histograms(discovered, config)?);
         let scheme = discovered.get(SCHEME).unwrap_or(&config.scheme);
         let path = discovered.get(METRICS_PATH).unwrap_or(&config.metrics_path);
         let url = url(scheme, address, path, &params(discovered, config));
@@ -152,7 +166,7 @@ impl Target {
         }
         let key = discovered.stable_hash_of(|name| !name.starts_with(META));
         let (url, status) = (url.into(), Arc::default());
-        Ok(Self { key, labels, discovered: discovered.clone(), url, interval, timeout, status })
+        Ok(Self { key, labels, discovered: discovered.clone(), url, interval, timeout, histograms, status })
     }
 
     /// What is known of its scrapes.
@@ -169,8 +183,8 @@ impl Target {
 
     /// Whether the other one is this one in everything but its status.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let Self { key, labels, discovered, url, interval, timeout, status: _ } = self;
-        (key, interval, timeout) == (&other.key, &other.interval, &other.timeout)
+        let Self { key, labels, discovered, url, interval, timeout, histograms, status: _ } = self;
+        (key, interval, timeout, histograms) == (&other.key, &other.interval, &other.timeout, &other.histograms)
             && (labels, discovered, url) == (&other.labels, &other.discovered, &other.url)
     }
 }
@@ -190,6 +204,22 @@ fn times(discovered: &Labels, config: &Config) -> Result<(Duration, Duration), T
         return Err(TargetError::Timeout { timeout, interval });
     }
     Ok((interval, timeout))
+}
+
+fn histograms(discovered: &Labels, config: &Config) -> Result<HistogramForms, TargetError> {
+    let of = |label: &'static str, default: bool| match discovered.get(label) {
+        None => Ok(default),
+        // What Go's strconv.ParseBool takes.
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some(value) => Err(TargetError::Bool { label, value: value.into() }),
+    };
+    let HistogramForms { native, keep_classic, convert_classic } = config.rules.histograms;
+    Ok(HistogramForms {
+        native: of(SCRAPE_NATIVE, native)?,
+        keep_classic: of(SCRAPE_CLASSIC, keep_classic)?,
+        convert_classic: of(CONVERT_CLASSIC, convert_classic)?,
+    })
 }
 
 fn params<'a>(discovered: &'a Labels, config: &'a Config) -> BTreeMap<&'a str, Vec<&'a str>> {
@@ -219,6 +249,7 @@ fn public_labels(discovered: &Labels, config: &Config, address: &str) -> Labels 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::Rules;
 
     fn config() -> Config {
         Config { job_name: "jobs".to_owned(), ..Config::default() }
@@ -257,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn a_target_may_want_other_forms_of_histograms() {
+        let forms = |native, keep_classic, convert_classic| HistogramForms { native, keep_classic, convert_classic };
+        let config = Config { rules: Rules { histograms: forms(true, false, false), ..Rules::default() }, ..config() };
+        let of = |labels: &[(&str, &str)]| {
+            let labels: Labels = [("__address__", "h")].into_iter().chain(labels.iter().copied()).collect();
+            Target::new(&labels, &config).unwrap().histograms
+        };
+        assert_eq!(of(&[]), forms(true, false, false));
+        assert_eq!(
+            of(&[("__scrape_native_histograms__", "false"), ("__convert_classic_histograms_to_nhcb__", "1")]),
+            forms(false, false, true)
+        );
+        assert_eq!(of(&[("__always_scrape_classic_histograms__", "T")]), forms(true, true, false));
+    }
+
+    #[test]
     fn a_param_label_replaces_the_first_value() {
         let params = [("module", vec!["a", "b"]), ("other", vec!["c"]), ("none", vec![])];
         let params = params.map(|(name, values)| (name.to_owned(), values.into_iter().map(str::to_owned).collect()));
@@ -267,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused_by_its_label() {
-        let cases: [(&[(&str, &str)], &str); 10] = [
+        let cases: [(&[(&str, &str)], &str); 11] = [
             (&[], "no address (label __address__)"),
             (&[("__address__", "")], "no address (label __address__)"),
             (&[("__address__", "http://h:80")], "\"http://h:80\" is not a valid hostname (label __address__)"),
@@ -276,6 +323,10 @@ mod tests {
             (&[("__address__", "h"), ("__scrape_timeout__", "x")], "\"x\" in label __scrape_timeout__ is not a duration"),
             (&[("__address__", "h"), ("__scrape_timeout__", "0")], "scrape timeout cannot be 0"),
             (&[("__address__", "h"), ("__scrape_timeout__", "2m")], "scrape timeout cannot be greater than scrape interval (120s > 60s)"),
+            (
+                &[("__address__", "h"), ("__scrape_native_histograms__", "yes")],
+                "\"yes\" in label __scrape_native_histograms__ is not true or false",
+            ),
             (&[("__address__", "h h")], "\"http://h h/metrics\" is not a valid URL"),
             (&[("__address__", "h"), ("__scheme__", "ftp")], "\"ftp://h/metrics\" is not a valid URL"),
         ];

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::Labels;
-use scrape::series::{Rules, Scratch, TargetSeries};
+use scrape::series::{Format, Rules, Scratch, TargetSeries};
 
 const VERDICTS: &str = include_str!("prometheus-2.42-verdicts.tsv");
 
@@ -23,7 +23,7 @@ fn body(text: &str) -> Vec<u8> {
 
 /// Whether a body is taken, and the samples that are counted, when it comes in pieces of so many bytes.
 fn scrape(target: &mut TargetSeries, scratch: &mut Scratch, body: &[u8], piece: usize) -> (bool, usize) {
-    let mut session = target.begin(1_795_180_000_000, scratch);
+    let mut session = target.begin(1_795_180_000_000, Format::PrometheusText, scratch);
     for bytes in body.chunks(piece) {
         if session.feed(bytes).is_err() {
             return (false, session.counts().scraped);

@@ -31,6 +31,13 @@ pub trait FromValue: Sized {
     fn shape() -> Shape {
         Shape::Opaque
     }
+
+    /// Stands for a value that is not known yet ([`crate::Scope::awaiting`]), so that the rest of the block can be checked. Only for types
+    /// whose values come from other components and mean nothing to validation hooks: receivers, targets. Without one, the block can't be
+    /// decoded before the value is known.
+    fn stand_in() -> Option<Self> {
+        None
+    }
 }
 
 /// A type that can be shown in the UI, written as a literal or exported.

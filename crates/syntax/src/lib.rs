@@ -117,5 +117,6 @@ pub use references::{Reference, references, references_in_body};
 pub use scope::{Scope, Warnings};
 pub use source::{MAX_SOURCE_BYTES, source_from_bytes};
 pub use stdlib::{Stability, StdlibOptions};
+pub use suggest::nearest;
 pub use syntax_derive::{Block, BlockEnum, Object};
 pub use value::{CallError, Capsule, Function, Number, Object, OptionalSecret, Secret, Value};

@@ -1,9 +1,11 @@
 //! The names that expressions can refer to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::ast::Expr;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::references::references;
 use crate::value::{Object, Value};
 
 /// Names and their values, over a parent that is asked for what is not found here. Cheap to clone.
@@ -12,6 +14,7 @@ pub struct Scope {
     names: Arc<HashMap<Arc<str>, Entry>>,
     parent: Option<Arc<Scope>>,
     warnings: Option<Warnings>,
+    pending: Option<Arc<HashSet<Arc<str>>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +34,25 @@ impl Scope {
     /// An empty scope over this one.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { names: Arc::default(), parent: Some(Arc::new(self.clone())), warnings: None }
+        Self { parent: Some(Arc::new(self.clone())), ..Self::default() }
+    }
+
+    /// Declares that these dotted names (`prometheus.remote_write.default`) will have values that are not known yet. Blocks can be decoded
+    /// all the same, see [`crate::FromValue::stand_in`]; evaluating an expression that needs one by itself is an error.
+    #[must_use]
+    pub fn awaiting(mut self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.pending = Some(Arc::new(names.into_iter().collect()));
+        self
+    }
+
+    /// Whether an expression needs a value that is not known yet.
+    pub(crate) fn awaits(&self, expr: &Expr) -> bool {
+        let Some(pending) = &self.pending else { return self.parent.as_ref().is_some_and(|parent| parent.awaits(expr)) };
+        references(expr).iter().any(|reference| {
+            let dotted = reference.dotted();
+            let ends = dotted.match_indices('.').map(|(end, _)| end).chain([dotted.len()]);
+            ends.into_iter().any(|end| pending.contains(&dotted[..end]))
+        })
     }
 
     /// Adds or replaces a name.

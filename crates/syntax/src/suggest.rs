@@ -1,11 +1,20 @@
 //! "did you mean …?"
 
 /// The nearest of the known names, as a question, if one is near enough: a third of the letters may differ.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let limit = (name.chars().count() / 3).max(1);
-    let (distance, best) =
-        known.into_iter().map(|candidate| (distance(name, candidate), candidate)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= limit && best != name).then(|| format!("did you mean `{best}`?"))
+pub(crate) fn did_you_mean<'a>(name: &'a str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(known.into_iter().map(|known| (name, known)))
+}
+
+/// The nearest of several (written, known) pairs as a question, if it is near enough: at most a third of the letters differ. Of equally
+/// near ones the first in the alphabet, so that messages stay the same.
+#[must_use]
+pub fn nearest<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let near = pairs.into_iter().filter_map(|(written, known)| {
+        let distance = distance(written, known);
+        let limit = (written.chars().count() / 3).max(1);
+        (distance <= limit && distance > 0).then_some((distance, known))
+    });
+    near.min().map(|(_, known)| format!("did you mean `{known}`?"))
 }
 
 /// Names longer than this are not compared: no name of the language is.
@@ -36,7 +45,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{did_you_mean, distance};
+    use super::{did_you_mean, distance, nearest};
 
     #[test]
     fn letters_added_dropped_replaced_or_swapped_count_once_each() {
@@ -55,6 +64,9 @@ mod tests {
         assert_eq!(did_you_mean("jbo", known).as_deref(), Some("did you mean `job`?"));
         assert_eq!(did_you_mean("targets", known), None);
         assert_eq!(did_you_mean("x", []), None);
+        let pairs = |written| ["local.file", "local.fild"].map(|name| (written, name));
+        assert_eq!(nearest(pairs("local.fil")).as_deref(), Some("did you mean `local.fild`?"), "ties go by the alphabet");
+        assert_eq!(nearest(pairs("local.file")).as_deref(), Some("did you mean `local.fild`?"), "the name itself is no suggestion");
         assert_eq!(did_you_mean(&"j".repeat(10_000), known), None);
     }
 }

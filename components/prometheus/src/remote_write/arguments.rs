@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use component::RuleBlock;
-use net::{HttpClientConfig, HttpUrl};
+use delivery::{Compression, Dialect, Message};
+use net::{CloudAuthConfig, HttpClientConfig, HttpUrl};
 use syntax::{Block, Secret};
 
 /// The remote-write message of version 1.0.
 const MESSAGE_1_0: &str = "prometheus.WriteRequest";
+/// The remote-write message of version 2.0.
+const MESSAGE_2_0: &str = "io.prometheus.write.v2.Request";
 
 /// Sends metrics to receivers of Prometheus' remote write.
 #[derive(Block, Clone, Debug, PartialEq)]
@@ -42,23 +45,43 @@ pub struct Endpoint {
     pub send_exemplars: bool,
     /// Whether native histograms are sent.
     pub send_native_histograms: bool,
-    /// Whether connections go round the receiver's addresses; not supported yet.
+    /// Whether each connection goes to one of the receiver's addresses by chance, rather than to the first that answers.
     pub round_robin_dns: bool,
-    /// The message; only that of remote write 1.0 is supported yet.
+    /// The message: `prometheus.WriteRequest` (remote write 1.0) or `io.prometheus.write.v2.Request` (2.0). A receiver that does not
+    /// understand 2.0 gets 1.0.
     #[syntax(default = MESSAGE_1_0.to_owned())]
     pub protobuf_message: String,
+    /// How requests are compressed: `snappy`, or `zstd` for less than half of the bytes, if the receiver takes it. Not in Alloy.
+    #[syntax(default = "snappy".to_owned())]
+    pub compression: String,
     /// HTTP/2 is off by default here, as in Alloy.
     #[syntax(squash)]
     pub http_client: HttpClientConfig,
+    /// The clouds' ways to authenticate.
+    #[syntax(squash)]
+    pub cloud_auth: CloudAuthConfig,
     /// Queue and shards.
     #[syntax(block)]
     pub queue_config: QueueConfig,
-    /// Metadata. Remote write 1.0 sends none yet.
+    /// What targets say about their metrics (type, help, unit), sent beside the samples of remote write 1.0; 2.0 has it with each series.
     #[syntax(block)]
     pub metadata_config: MetadataConfig,
     /// A relabelling rule for this receiver.
     #[syntax(block)]
     pub write_relabel_config: Vec<RuleBlock>,
+    /// What waits on disk while the receiver can't be reached. Not in Alloy.
+    #[syntax(block)]
+    pub disk_queue: DiskQueue,
+}
+
+/// The part of a receiver's queue that is on disk.
+#[derive(Block, Clone, Debug, PartialEq)]
+pub struct DiskQueue {
+    /// Most bytes on disk; when more would be needed, the oldest samples are dropped and counted. 0 for 8 GiB, or 80 % of the volume if
+    /// that is less.
+    pub max_bytes: u64,
+    /// Whether what was written is synchronised each second, so that it survives a loss of power too.
+    pub fsync: bool,
 }
 
 /// Queue and shards of a receiver.
@@ -133,13 +156,27 @@ impl Arguments {
 }
 
 impl Endpoint {
+    /// The message and its compression.
+    ///
+    /// # Errors
+    /// A name that is none of those known.
+    pub fn dialect(&self) -> Result<Dialect, String> {
+        let message = match self.protobuf_message.as_str() {
+            MESSAGE_1_0 => Message::V1,
+            MESSAGE_2_0 => Message::V2,
+            other => return Err(format!("unknown protobuf_message {other:?}; use {MESSAGE_1_0:?} or {MESSAGE_2_0:?}")),
+        };
+        let compression = match self.compression.as_str() {
+            "snappy" => Compression::Snappy,
+            "zstd" => Compression::Zstd,
+            other => return Err(format!("unknown compression {other:?}; use \"snappy\" or \"zstd\"")),
+        };
+        Ok(Dialect { message, compression })
+    }
+
     fn validate(&self) -> Result<(), String> {
-        if self.protobuf_message != MESSAGE_1_0 {
-            return Err(format!("protobuf_message {:?} is not supported yet; use {MESSAGE_1_0:?}", self.protobuf_message));
-        }
-        if self.round_robin_dns {
-            return Err("round_robin_dns is not supported yet; leave it out".to_owned());
-        }
+        self.dialect()?;
+        self.cloud_auth.check_with(&self.http_client)?;
         let queue = &self.queue_config;
         if queue.capacity == 0 || queue.min_shards == 0 || queue.max_samples_per_send == 0 {
             return Err("capacity, min_shards and max_samples_per_send of queue_config must be greater than 0".to_owned());
@@ -149,6 +186,13 @@ impl Endpoint {
         }
         if queue.max_backoff < queue.min_backoff {
             return Err("max_backoff of queue_config is less than min_backoff".to_owned());
+        }
+        let metadata = &self.metadata_config;
+        if metadata.send && (metadata.send_interval.is_zero() || metadata.max_samples_per_send == 0) {
+            return Err("send_interval and max_samples_per_send of metadata_config must be greater than 0".to_owned());
+        }
+        if (1..delivery::MIN_DISK_BYTES).contains(&self.disk_queue.max_bytes) {
+            return Err(format!("max_bytes of disk_queue must be 0 or at least {}", delivery::MIN_DISK_BYTES));
         }
         RuleBlock::compile(&self.write_relabel_config).map(drop)
     }
@@ -174,10 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn the_clouds_ways_to_authenticate_are_taken() {
+        let id = "12345678-90ab-cdef-1234-567890abcdef";
+        for block in [
+            "round_robin_dns = true",
+            "sigv4 {\nregion = \"r\"\n}",
+            "google_iam {\ncredentials_file = \"/key.json\"\n}",
+            &format!("azuread {{\nmanaged_identity {{\nclient_id = \"{id}\"\n}}\n}}"),
+        ] {
+            decode(block).unwrap();
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_without_telling_the_password() {
         for (source, part) in [
-            ("protobuf_message = \"io.prometheus.write.v2.Request\"", "not supported yet"),
-            ("round_robin_dns = true", "not supported yet"),
+            ("protobuf_message = \"io.prometheus.write.v3.Request\"", "unknown protobuf_message"),
+            ("compression = \"gzip\"", "unknown compression"),
+            ("sigv4 {\n}\nbasic_auth {\nusername = \"u\"\npassword = \"hunter2\"\n}", "at most one of sigv4, azuread, google_iam"),
             ("queue_config {\nmax_shards = 1\nmin_shards = 2\n}", "max_shards"),
             ("write_relabel_config {\nregex = \"(\"\n}", "rule 1"),
         ] {

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
-use delivery::{BufferConfig, Config, Delivery, DiskConfig, Metrics, QueueConfig};
+use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, MetadataConfig, Metrics, QueueConfig};
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
 use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
-use arguments::Endpoint;
+use arguments::{DiskQueue, Endpoint};
 use post::Poster;
 
 /// How often the endpoints' state is made the component's health.
@@ -202,13 +202,16 @@ fn endpoint_name(endpoint: &Endpoint) -> String {
 
 fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Path) -> Result<Config, String> {
     let rules = RuleBlock::compile(&endpoint.write_relabel_config)?;
-    let queue = &endpoint.queue_config;
+    let (queue, metadata) = (&endpoint.queue_config, &endpoint.metadata_config);
     Ok(Config {
         name: name.into(),
         url: endpoint.url.as_written().into(),
         user_agent: net::USER_AGENT.into(),
         external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
+        content: Content { exemplars: endpoint.send_exemplars, native_histograms: endpoint.send_native_histograms },
+        dialect: endpoint.dialect()?,
+        metadata: metadata.send.then_some(MetadataConfig { interval: metadata.send_interval, max_per_send: metadata.max_samples_per_send }),
         remote_timeout: endpoint.remote_timeout,
         queue: QueueConfig {
             capacity: queue.capacity,
@@ -221,11 +224,11 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
             retry_on_http_429: queue.retry_on_http_429,
             sample_age_limit: queue.sample_age_limit,
         },
-        buffer: BufferConfig { disk: Some(disk(data_path, name)), ..BufferConfig::default() },
+        buffer: BufferConfig { disk: Some(disk(data_path, name, &endpoint.disk_queue)), ..BufferConfig::default() },
     })
 }
 
-fn disk(data_path: &Path, name: &str) -> DiskConfig {
+fn disk(data_path: &Path, name: &str, arguments: &DiskQueue) -> DiskConfig {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     // A name that can't be a folder's is told from others that look like it by its hash.
     let folder = match name.chars().all(safe) {
@@ -237,7 +240,7 @@ fn disk(data_path: &Path, name: &str) -> DiskConfig {
         }
     };
     let directory: PathBuf = data_path.join("queue").join(folder);
-    DiskConfig { directory, max_bytes: delivery::DEFAULT_DISK_BYTES }
+    DiskConfig { directory, max_bytes: (arguments.max_bytes > 0).then_some(arguments.max_bytes), fsync: arguments.fsync }
 }
 
 /// Where batches go in: every endpoint gets each batch, and one that refuses costs the others nothing.

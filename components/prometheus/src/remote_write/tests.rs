@@ -40,7 +40,8 @@ async fn two_endpoints_of_one_receiver_have_queues_of_their_own() {
 
 #[test]
 fn names_that_are_no_folders_stay_apart_and_inside() {
-    let folder = |name: &str| disk(Path::new("/data"), name).directory;
+    let none = DiskQueue { max_bytes: 0, fsync: false };
+    let folder = |name: &str| disk(Path::new("/data"), name, &none).directory;
     assert_eq!(folder("plain-1"), Path::new("/data/queue/plain-1"));
     assert_ne!(folder("a/b"), folder("a_b"));
     for odd in ["..", ".", "a/../../b"] {
@@ -61,4 +62,17 @@ async fn while_an_endpoint_is_replaced_batches_are_refused_and_not_lost_in_silen
     assert_eq!(exports.receiver.consume(batch()), Err(Refused::Closed));
     component.update(arguments(""), &setup).await;
     assert_eq!(exports.receiver.consume(batch()), Ok(()), "without endpoints nobody wants it");
+}
+
+#[test]
+fn the_disk_queue_has_a_size_of_its_own_or_that_of_its_volume() {
+    let of = |block: &str| {
+        let source = format!("endpoint {{\nurl = \"http://localhost/write\"\n{block}\n}}");
+        let arguments: Arguments = syntax::decode_str(&source, &Scope::new()).map_err(|error| error.to_string())?;
+        Ok::<_, String>(disk(Path::new("/data"), "one", &arguments.endpoint[0].disk_queue))
+    };
+    assert_eq!(of("").map(|disk| (disk.max_bytes, disk.fsync)), Ok((None, false)));
+    let given = of("disk_queue {\nmax_bytes = 2097152\nfsync = true\n}");
+    assert_eq!(given.map(|disk| (disk.max_bytes, disk.fsync)), Ok((Some(2_097_152), true)));
+    assert!(of("disk_queue {\nmax_bytes = 5\n}").unwrap_err().contains("at least 1048576"));
 }

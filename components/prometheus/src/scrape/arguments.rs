@@ -1,4 +1,4 @@
-//! What `prometheus.scrape` takes, with Alloy's defaults, and what of it is refused because its feature is not there yet.
+//! What `prometheus.scrape` takes, with Alloy's defaults. What may go with what is in `checks`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,11 @@ use component::{MetricsReceiver, Target};
 use net::HttpClientConfig;
 use syntax::Block;
 
-/// Protocols that Alloy asks for by default, most wanted first.
-const DEFAULT_PROTOCOLS: [&str; 4] = ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
-/// Protocols that can be read; the others are accepted in the list and not asked for.
-const KNOWN_PROTOCOLS: [&str; 5] =
-    ["PrometheusProto", "OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+use super::byte_size::ByteSize;
 
+/// Protocols that Alloy asks for by default, most wanted first.
+pub(super) const DEFAULT_PROTOCOLS: [&str; 4] =
+    ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
 /// Scrapes targets that expose metrics over HTTP.
 #[derive(Block, Clone, Debug, PartialEq)]
 #[syntax(validate = "Arguments::validate")]
@@ -34,11 +33,14 @@ pub struct Arguments {
     pub track_timestamps_staleness: bool,
     /// URL parameters of the scrape.
     pub params: BTreeMap<String, Vec<String>>,
-    /// Native histograms; not supported yet.
+    /// Whether native histograms are taken. The default of `scrape_protocols` then begins with `PrometheusProto`, which has to be among
+    /// them. A target may say otherwise in the label `__scrape_native_histograms__`.
     pub scrape_native_histograms: bool,
-    /// Classic histograms beside native ones.
+    /// Whether classic histograms are taken too where a target exposes native ones. A target may say otherwise in the label
+    /// `__always_scrape_classic_histograms__`.
     pub scrape_classic_histograms: bool,
-    /// Conversion of classic histograms; not supported yet.
+    /// Whether classic histograms become native ones with custom buckets. A target may say otherwise in the label
+    /// `__convert_classic_histograms_to_nhcb__`.
     pub convert_classic_histograms_to_nhcb: bool,
     /// How often to scrape.
     #[syntax(default = Duration::from_secs(60))]
@@ -46,12 +48,13 @@ pub struct Arguments {
     /// How long a scrape may take; at most the interval.
     #[syntax(default = Duration::from_secs(10))]
     pub scrape_timeout: Duration,
-    /// The file to which failed scrapes are written; not supported yet.
+    /// The file to which scrapes are written that get no body: an object in JSON per line, appended.
     pub scrape_failure_log_file: String,
-    /// Protocols to ask for, most wanted first. Of these, the text formats of Prometheus are read.
+    /// Protocols to ask for, most wanted first: `PrometheusProto`, `OpenMetricsText1.0.0`, `OpenMetricsText0.0.1`, `PrometheusText1.0.0`,
+    /// `PrometheusText0.0.4`.
     #[syntax(default = DEFAULT_PROTOCOLS.map(str::to_owned).to_vec())]
     pub scrape_protocols: Vec<String>,
-    /// How to read a body whose content type says nothing.
+    /// The protocol of bodies whose content type is missing, wrong or unknown; with `""` such scrapes fail.
     #[syntax(default = "PrometheusText0_0_4".to_owned())]
     pub scrape_fallback_protocol: String,
     /// The path to scrape.
@@ -60,8 +63,9 @@ pub struct Arguments {
     /// The scheme to scrape with.
     #[syntax(default = "http".to_owned())]
     pub scheme: String,
-    /// Largest body in bytes; 0 for the process's limit.
-    pub body_size_limit: u64,
+    /// A body of so many bytes or more fails the scrape, before compression: a number, or a text like `"10MB"`. 0 for the process's limit
+    /// (`--scrape.max-body-size`).
+    pub body_size_limit: ByteSize,
     /// Most samples in a scrape; 0 for no limit.
     pub sample_limit: u64,
     /// Most targets; 0 for no limit.
@@ -75,24 +79,25 @@ pub struct Arguments {
     /// Names that metrics and labels may have: `legacy` or `utf8`.
     #[syntax(default = "legacy".to_owned())]
     pub metric_name_validation_scheme: String,
-    /// How UTF-8 names are escaped: `underscores`, `dots`, `values` or `allow-utf-8`. By default after the validation scheme.
+    /// How targets are asked to write names that are not valid in the legacy scheme: `underscores`, `dots`, `values`, or `allow-utf-8`,
+    /// which needs `metric_name_validation_scheme = "utf8"` and is its default.
     pub metric_name_escaping_scheme: String,
-    /// Most buckets of a native histogram.
+    /// Native histograms with more buckets are made coarser; if that can't be, the scrape fails. 0 for no limit.
     pub native_histogram_bucket_limit: u64,
-    /// Smallest factor between buckets of a native histogram.
+    /// Native histograms whose buckets grow by less than this factor are made coarser. 0 for no limit.
     pub native_histogram_min_bucket_factor: f64,
     /// Whether to ask for gzip.
     #[syntax(default = true)]
     pub enable_compression: bool,
-    /// Protobuf negotiation, deprecated by Alloy; not supported yet.
+    /// Deprecated: as `scrape_native_histograms = true`. Not together with `scrape_protocols`.
     pub enable_protobuf_negotiation: bool,
     /// Whether to write scrape_timeout_seconds, scrape_sample_limit and scrape_body_size_bytes too.
     pub extra_metrics: bool,
-    /// Metadata with the samples; not supported yet.
+    /// Experimental: whether series keep what targets say about them (type, help, unit), for components that can send it on.
     pub honor_metadata: bool,
-    /// Type and unit as labels; not supported yet.
+    /// Experimental: whether series get their type and unit as labels `__type__` and `__unit__`.
     pub enable_type_and_unit_labels: bool,
-    /// Zero samples at start timestamps; not supported yet.
+    /// Experimental: whether a sample of zero is written at the time at which a target says that the counting of a series began.
     pub start_timestamp_zero_ingestion: bool,
     /// How the targets are reached.
     #[syntax(squash)]
@@ -115,63 +120,6 @@ impl Arguments {
     pub(super) fn job(&self, id: &str) -> String {
         if self.job_name.is_empty() { id.to_owned() } else { self.job_name.clone() }
     }
-
-    fn validate(&self) -> Result<(), String> {
-        if self.scrape_timeout > self.scrape_interval {
-            let shown = |duration| syntax::format_duration(duration);
-            return Err(format!(
-                "scrape_timeout ({}) greater than scrape_interval ({})",
-                shown(self.scrape_timeout),
-                shown(self.scrape_interval)
-            ));
-        }
-        if self.scrape_interval.is_zero() || self.scrape_timeout.is_zero() {
-            return Err("scrape_interval and scrape_timeout must be greater than 0".to_owned());
-        }
-        self.validate_protocols()?;
-        if !["legacy", "utf8"].contains(&self.metric_name_validation_scheme.as_str()) {
-            return Err(format!("metric_name_validation_scheme is {:?}; use \"legacy\" or \"utf8\"", self.metric_name_validation_scheme));
-        }
-        if !["", "underscores", "allow-utf-8"].contains(&self.metric_name_escaping_scheme.as_str()) {
-            return Err(format!(
-                "metric_name_escaping_scheme {:?} is not supported yet; use \"underscores\" or \"allow-utf-8\"",
-                self.metric_name_escaping_scheme
-            ));
-        }
-        match self.unsupported() {
-            Some(argument) => Err(format!("{argument} is not supported yet; leave it out")),
-            None => Ok(()),
-        }
-    }
-
-    fn validate_protocols(&self) -> Result<(), String> {
-        for (at, protocol) in self.scrape_protocols.iter().enumerate() {
-            if !KNOWN_PROTOCOLS.contains(&protocol.as_str()) {
-                return Err(format!("unknown scrape protocol {protocol:?}; known are {}", KNOWN_PROTOCOLS.join(", ")));
-            }
-            if self.scrape_protocols[..at].contains(protocol) {
-                return Err(format!("duplicated protocol in scrape_protocols: {protocol}"));
-            }
-        }
-        if !self.scrape_protocols.iter().any(|protocol| protocol.starts_with("PrometheusText")) {
-            return Err("scrape_protocols has none that is supported yet; add \"PrometheusText0.0.4\"".to_owned());
-        }
-        Ok(())
-    }
-
-    fn unsupported(&self) -> Option<&'static str> {
-        [
-            ("scrape_native_histograms", self.scrape_native_histograms),
-            ("convert_classic_histograms_to_nhcb", self.convert_classic_histograms_to_nhcb),
-            ("scrape_failure_log_file", !self.scrape_failure_log_file.is_empty()),
-            ("enable_protobuf_negotiation", self.enable_protobuf_negotiation),
-            ("honor_metadata", self.honor_metadata),
-            ("enable_type_and_unit_labels", self.enable_type_and_unit_labels),
-            ("start_timestamp_zero_ingestion", self.start_timestamp_zero_ingestion),
-        ]
-        .into_iter()
-        .find_map(|(name, given)| given.then_some(name))
-    }
 }
 
 #[cfg(test)]
@@ -191,21 +139,7 @@ mod tests {
         assert_eq!((arguments.metrics_path.as_str(), arguments.scheme.as_str()), ("/metrics", "http"));
         assert!(arguments.honor_timestamps && arguments.enable_compression);
         assert!(arguments.clustering.is_none());
-    }
-
-    #[test]
-    fn what_cannot_work_is_refused_with_its_name() {
-        for (source, part) in [
-            ("scrape_interval = \"5s\"", "scrape_timeout (10s) greater than scrape_interval (5s)"),
-            ("scrape_native_histograms = true", "scrape_native_histograms is not supported yet"),
-            ("scrape_protocols = [\"Text\"]", "unknown scrape protocol"),
-            ("scrape_protocols = [\"PrometheusText0.0.4\", \"PrometheusText0.0.4\"]", "duplicated"),
-            ("scrape_protocols = [\"OpenMetricsText1.0.0\"]", "supported"),
-            ("metric_name_validation_scheme = \"x\"", "metric_name_validation_scheme"),
-            ("clustering { }", "enabled"),
-        ] {
-            let error = decode(source).unwrap_err();
-            assert!(error.contains(part), "{source}: {error}");
-        }
+        assert_eq!(arguments.protocols(), DEFAULT_PROTOCOLS);
+        assert!(!arguments.native_histograms());
     }
 }

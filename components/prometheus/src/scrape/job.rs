@@ -1,12 +1,14 @@
 //! The block's arguments in the engine's terms.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use component::{BuildError, Setup};
 use net::{Client, ClientOptions, InternalAddress};
 use scrape::fetch::Transport;
-use scrape::series::{NameValidation, Rules};
-use scrape::{Config, Escaping, Ownership, ScrapeProtocol};
+use scrape::series::{HistogramForms, NameValidation, Rules};
+use scrape::{Config, Ownership, ScrapeProtocol};
+use syntax::Stability;
 
 use super::{Arguments, ScrapeLimits};
 
@@ -23,7 +25,9 @@ pub(super) fn transport(arguments: &Arguments, setup: &Setup) -> Result<Arc<dyn 
 /// The scrape job. `assigned`: only what the cluster gives this node.
 pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Result<Config, BuildError> {
     let limits = setup.services().get::<ScrapeLimits>().map(|limits| *limits).unwrap_or_default();
-    let protocols: Result<Vec<ScrapeProtocol>, _> = arguments.scrape_protocols.iter().map(|name| name.parse()).collect();
+    let stability = setup.services().get::<Stability>().map(|stability| *stability).unwrap_or_default();
+    arguments.check_stability(stability).map_err(BuildError::new)?;
+    let protocols: Result<Vec<ScrapeProtocol>, _> = arguments.protocols().iter().map(|name| name.parse()).collect();
     let config = Config {
         job_name: arguments.job(setup.id()),
         scrape_interval: arguments.scrape_interval,
@@ -33,13 +37,14 @@ pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Re
         params: arguments.params.clone(),
         rules: rules(arguments),
         target_limit: arguments.target_limit as usize,
-        body_size_limit: arguments.body_size_limit,
+        body_size_limit: arguments.body_size_limit.0,
         max_body_size: limits.max_body_size,
         enable_compression: arguments.enable_compression,
         scrape_protocols: protocols.map_err(BuildError::new)?,
-        fallback_protocol: fallback(&arguments.scrape_fallback_protocol)?,
-        escaping: escaping(arguments),
+        fallback_protocol: fallback(arguments)?,
+        escaping: arguments.escaping(),
         extra_metrics: arguments.extra_metrics,
+        failure_log: Some(&arguments.scrape_failure_log_file).filter(|path| !path.is_empty()).map(PathBuf::from),
         ownership: if assigned { Ownership::Assigned } else { Ownership::All },
     };
     config.check().map_err(BuildError::new)?;
@@ -55,21 +60,23 @@ fn rules(arguments: &Arguments) -> Rules {
         label_limit: arguments.label_limit as usize,
         label_name_length_limit: arguments.label_name_length_limit as usize,
         label_value_length_limit: arguments.label_value_length_limit as usize,
+        histograms: HistogramForms {
+            native: arguments.native_histograms(),
+            keep_classic: arguments.scrape_classic_histograms,
+            convert_classic: arguments.convert_classic_histograms_to_nhcb,
+        },
+        bucket_limit: arguments.native_histogram_bucket_limit as usize,
+        max_schema: model::max_schema(arguments.native_histogram_min_bucket_factor),
+        honor_metadata: arguments.honor_metadata,
+        type_and_unit_labels: arguments.enable_type_and_unit_labels,
+        start_zeros: arguments.start_timestamp_zero_ingestion,
         names: if arguments.metric_name_validation_scheme == "utf8" { NameValidation::Utf8 } else { NameValidation::Legacy },
     }
 }
 
-/// Alloy's documentation spells the default with underscores where the protocol's name has dots; both are taken.
-fn fallback(name: &str) -> Result<Option<ScrapeProtocol>, BuildError> {
-    match name {
+fn fallback(arguments: &Arguments) -> Result<Option<ScrapeProtocol>, BuildError> {
+    match arguments.fallback().as_str() {
         "" => Ok(None),
-        name => name.replace('_', ".").parse().map(Some).map_err(BuildError::new),
-    }
-}
-
-fn escaping(arguments: &Arguments) -> Escaping {
-    match (arguments.metric_name_escaping_scheme.as_str(), arguments.metric_name_validation_scheme.as_str()) {
-        ("allow-utf-8", _) | ("", "utf8") => Escaping::AllowUtf8,
-        _ => Escaping::Underscores,
+        name => name.parse().map(Some).map_err(BuildError::new),
     }
 }

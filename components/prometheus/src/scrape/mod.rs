@@ -2,6 +2,8 @@
 //! who holds what the cluster's; this is the block and what passes between the two.
 
 mod arguments;
+mod byte_size;
+mod checks;
 mod debug;
 mod job;
 mod ownership;
@@ -16,6 +18,7 @@ use model::{Batch, ConsumeMetrics, Refused};
 use scrape::{Ending, Engine, Metrics, Overview, Parts};
 
 pub use arguments::Arguments;
+pub use byte_size::ByteSize;
 use ownership::Share;
 
 use crate::targets::{Place, PoolTargets, TargetBoard, TargetSource};
@@ -52,6 +55,9 @@ impl Component for Scrape {
     type Exports = NoExports;
 
     fn build(arguments: Arguments, setup: &Setup) -> Result<(Self, NoExports), BuildError> {
+        if arguments.enable_protobuf_negotiation {
+            tracing::warn!(component = setup.id(), "enable_protobuf_negotiation is deprecated: use scrape_native_histograms");
+        }
         let fanout = Fanout::new(arguments.forward_to.clone(), setup.registry()).map_err(BuildError::new)?;
         let sink = Arc::new(Sink(ArcSwap::from_pointee(fanout)));
         let share = Arc::new(Share::new(setup.services().get::<Cluster>().as_deref().cloned()));

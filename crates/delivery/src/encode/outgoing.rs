@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{Chunk, Labels, LabelsBuilder, SeriesRef};
-
-use super::wire;
+use model::{Labels, LabelsBuilder, SeriesRef};
 
 /// The write relabelling of an endpoint: edits the labels of a series, external labels included, and says whether to keep it. It must give
 /// the same answer for the same labels every time, as answers are cached.
@@ -22,30 +20,30 @@ impl Outgoing {
         Self { external, relabel }
     }
 
-    /// Calls `take` with row and encoded labels of every series in `rows` of `chunk` that is sent; `scratch` is overwritten.
-    pub fn each(&self, chunk: &Chunk, rows: std::ops::Range<usize>, scratch: &mut Vec<u8>, mut take: impl FnMut(usize, &[u8])) {
-        for row in rows {
-            scratch.clear();
-            self.put(chunk.series(row), scratch);
-            if !scratch.is_empty() {
-                take(row, scratch);
-            }
-        }
-    }
-
-    /// Appends the encoded labels of a series; nothing if it is not sent.
-    fn put(&self, series: SeriesRef<'_>, out: &mut Vec<u8>) {
+    /// Calls `take` with the labels of a series as they are sent, in name order. False, without a call, if the series is not sent.
+    pub fn labels(&self, series: SeriesRef<'_>, mut take: impl FnMut(&str, &str)) -> bool {
         match &self.relabel {
-            None if self.external.is_empty() => wire::put_labels(out, series.iter()),
-            None => wire::put_labels(out, Merged::new(series.iter(), self.external.iter())),
+            None if self.external.is_empty() => all(series.iter(), take),
+            None => all(Merged::new(series.iter(), self.external.iter()), take),
             Some(relabel) => {
                 let mut labels: LabelsBuilder = Merged::new(series.iter(), self.external.iter()).collect();
-                if relabel(&mut labels) {
-                    wire::put_labels(out, labels.iter());
+                let sent = relabel(&mut labels) && !labels.is_empty();
+                if sent {
+                    labels.iter().for_each(|(name, value)| take(name, value));
                 }
+                sent
             }
         }
     }
+}
+
+fn all<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, mut take: impl FnMut(&str, &str)) -> bool {
+    let mut any = false;
+    for (name, value) in labels {
+        take(name, value);
+        any = true;
+    }
+    any
 }
 
 /// Two label lists in name order as one; where both have a name, the first list's label is taken (Prometheus: a series' own label beats
@@ -89,8 +87,6 @@ where
 #[cfg(test)]
 mod tests {
     use model::LayoutBuilder;
-    use prost::Message;
-    use proto::prometheus::TimeSeries;
 
     use super::*;
 
@@ -98,12 +94,9 @@ mod tests {
     fn sent(outgoing: &Outgoing, labels: &[(&str, &str)]) -> Vec<String> {
         let mut builder = LayoutBuilder::default();
         builder.push(labels.iter().copied()).unwrap();
-        let mut all = Vec::new();
-        outgoing.each(&builder.finish().chunks()[0], 0..1, &mut Vec::new(), |row, bytes| {
-            assert_eq!(row, 0);
-            let series = TimeSeries::decode(bytes).unwrap();
-            all.extend(series.labels.into_iter().map(|label| format!("{}={}", label.name, label.value)));
-        });
+        let (layout, mut all) = (builder.finish(), Vec::new());
+        let sent = outgoing.labels(layout.chunks()[0].series(0), |name, value| all.push(format!("{name}={value}")));
+        assert_eq!(sent, !all.is_empty());
         all
     }
 

@@ -4,6 +4,7 @@ use model::Batch;
 use tokio::time::Instant;
 
 use super::{Item, Queue, Wake, cost};
+use crate::encode::Tally;
 
 /// A batch to be written to disk.
 pub(crate) struct Write {
@@ -37,7 +38,7 @@ impl Queue {
             let Some(order) = one.front else {
                 if let Some(item) = self.back.pop_front() {
                     self.back_bytes -= item.bytes;
-                    self.rows -= item.batch.len();
+                    self.pending -= item.tally;
                     self.behind = true;
                 }
                 continue;
@@ -59,9 +60,9 @@ impl Queue {
     pub fn feed(&mut self, read: Vec<(u64, Batch)>, now: Instant) -> Wake {
         let all_lanes = !read.is_empty();
         for (record, batch) in read {
-            let bytes = cost(&batch);
-            self.rows += batch.len();
-            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, record: Some(record) });
+            let (bytes, tally) = (cost(&batch), Tally::of(&batch));
+            self.pending += tally;
+            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, tally, record: Some(record) });
         }
         Wake { all_lanes, ..Wake::default() }
     }

@@ -23,6 +23,8 @@ use tokio::time::Instant;
 pub(crate) use disk_side::Write;
 use lane::Lane;
 
+use crate::encode::Tally;
+
 /// Counted for every batch beside its columns: the entries in queues and the headers of its allocations.
 const BATCH_OVERHEAD: usize = 256;
 
@@ -59,6 +61,8 @@ struct Item {
     sent_rows: usize,
     /// What it counts against the limits.
     bytes: usize,
+    /// What it holds.
+    tally: Tally,
     /// Its record on disk, if it was written.
     record: Option<u64>,
 }
@@ -85,6 +89,24 @@ pub(crate) struct Wake {
     pub idle: bool,
 }
 
+/// What is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// What it counts against the limits.
+    pub bytes: usize,
+    /// What the receiver has not acknowledged.
+    pub pending: Tally,
+    /// Rows that are held back.
+    pub held_rows: usize,
+}
+
+impl Usage {
+    /// Rows that the receiver has not acknowledged.
+    pub fn rows(self) -> usize {
+        self.pending.samples + self.pending.histograms
+    }
+}
+
 /// See the module.
 pub(crate) struct Queue {
     limits: Limits,
@@ -95,7 +117,7 @@ pub(crate) struct Queue {
     front_bytes: usize,
     /// Bytes of back and held.
     back_bytes: usize,
-    rows: usize,
+    pending: Tally,
     held_rows: usize,
     next_order: u64,
     /// Items of the front below this order are due.
@@ -129,7 +151,7 @@ impl Queue {
             held: HashMap::new(),
             front_bytes: 0,
             back_bytes: 0,
-            rows: 0,
+            pending: Tally::default(),
             held_rows: 0,
             next_order: 0,
             flush_below: 0,
@@ -158,9 +180,10 @@ impl Queue {
         if used > 0 && used + bytes > self.limits.total {
             return Err(Refused::Full);
         }
-        self.rows += batch.len();
+        let tally = Tally::of(&batch);
+        self.pending += tally;
         let (spill_at, due) = (now + self.limits.spill_after, now + self.limits.deadline);
-        let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, record: None };
+        let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None };
         if let Some(held) = self.held.get_mut(&item.batch.source) {
             self.held_rows += item.batch.len();
             self.back_bytes += item.bytes;
@@ -232,7 +255,7 @@ impl Queue {
         for _ in 0..whole {
             let Some(item) = lane.pop() else { break };
             self.front_bytes -= item.bytes;
-            self.rows -= item.batch.len();
+            self.pending -= item.tally;
             self.acknowledged.extend(item.record);
         }
         if let Some(item) = lane.items.front_mut() {
@@ -320,12 +343,12 @@ impl Queue {
 
     /// Whether nothing waits, in memory or on disk.
     pub fn is_empty(&self) -> bool {
-        self.rows == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
+        self.usage().rows() == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
     }
 
-    /// Bytes of memory, rows in memory, rows held back.
-    pub fn usage(&self) -> (usize, usize, usize) {
-        (self.front_bytes + self.back_bytes, self.rows, self.held_rows)
+    /// What is in it.
+    pub fn usage(&self) -> Usage {
+        Usage { bytes: self.front_bytes + self.back_bytes, pending: self.pending, held_rows: self.held_rows }
     }
 
     /// How many lanes there are.
@@ -334,11 +357,12 @@ impl Queue {
     }
 }
 
-/// What a batch counts against the limits: its columns, and its series if nobody else holds them (pushed data; the layouts of scraped
+/// What a batch counts against the limits: its columns, its details, and its series if nobody else holds them (pushed data; the layouts of scraped
 /// targets are the scraper's memory).
 fn cost(batch: &Batch) -> usize {
     let columns = size_of::<f64>() * batch.len() * if batch.timestamps.is_some() { 2 } else { 1 };
     let own = std::sync::Arc::strong_count(&batch.layout) == 1;
     let series: usize = if own { batch.layout.chunks().iter().map(|chunk| chunk.heap_bytes()).sum() } else { 0 };
-    BATCH_OVERHEAD + columns + series
+    let details = batch.details.as_ref().map_or(0, |details| details.heap_bytes());
+    BATCH_OVERHEAD + columns + details + series
 }

@@ -135,7 +135,7 @@ fn a_batch_that_takes_several_requests_goes_on_where_it_stopped() {
     queue.complete(0, 0, 200, now);
     assert_eq!(queue.step(0, now), Step::Wait(Some(now + DEADLINE)));
     assert!(queue.complete(0, 1, 0, now).idle);
-    assert_eq!(queue.usage(), (0, 0, 0));
+    assert_eq!(queue.usage(), Usage { bytes: 0, pending: Tally::default(), held_rows: 0 });
 }
 
 #[test]
@@ -205,11 +205,11 @@ fn a_held_source_waits_while_others_pass() {
     queue.hold(7);
     assert_eq!(queue.enqueue(source.batch(7, 1), now).unwrap(), Wake::default());
     queue.enqueue(source.batch(8, 2), now).unwrap();
-    assert_eq!((lane(&mut queue, 0), queue.usage().2), (vec![2], 1));
+    assert_eq!((lane(&mut queue, 0), queue.usage().held_rows), (vec![2], 1));
     assert!(!queue.is_acknowledged(7));
     queue.release(7);
     queue.enqueue(source.batch(7, 3), now).unwrap();
-    assert_eq!((lane(&mut queue, 0), queue.usage().2), (vec![2, 1, 3], 0));
+    assert_eq!((lane(&mut queue, 0), queue.usage().held_rows), (vec![2, 1, 3], 0));
     queue.complete(0, 3, 0, now);
     assert!(queue.is_acknowledged(7) && queue.is_acknowledged(8));
 }
@@ -293,7 +293,7 @@ fn when_the_front_is_full_batches_go_over_the_disk_and_come_back_in_order() {
     queue.complete(0, 1, 0, now);
     assert_eq!(queue.take_acknowledged(), [1, 2, 3, 4]);
     assert!(queue.is_empty());
-    assert_eq!(queue.usage(), (0, 0, 0));
+    assert_eq!(queue.usage(), Usage { bytes: 0, pending: Tally::default(), held_rows: 0 });
 }
 
 #[test]

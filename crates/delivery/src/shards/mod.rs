@@ -7,23 +7,39 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Config;
-use crate::encode::{Encoder, Request, Scratch};
+use crate::dialect::{Compression, Dialect, Negotiation, Next};
+use crate::encode::{Counted, Encoder, Message, Request, Scratch, Tally};
 use crate::queue::Step;
-use crate::retry::{Backoff, Verdict, judge};
+use crate::retry::{Asked, Backoff, Verdict, judge};
 use crate::send::{self, Post, PostError, Response};
 use crate::shared::Shared;
 
 /// What all shards of an endpoint need.
 pub(crate) struct Sender<P> {
     pub config: Config,
-    pub headers: HeaderMap,
-    pub encoder: Arc<Encoder>,
+    pub encoders: Encoders,
+    pub negotiation: Negotiation,
     pub shared: Arc<Shared>,
     pub post: P,
+}
+
+/// An encoder for each message.
+pub(crate) struct Encoders {
+    pub v1: Encoder,
+    pub v2: Encoder,
+}
+
+impl Encoders {
+    pub fn of(&self, message: Message) -> &Encoder {
+        match message {
+            Message::V1 => &self.v1,
+            Message::V2 => &self.v2,
+        }
+    }
 }
 
 /// A shard. Runs until it is aborted; those beyond the present number of lanes just wait.
@@ -40,13 +56,14 @@ struct Built {
     request: Request,
     whole: usize,
     part: usize,
+    rows: usize,
 }
 
 /// How an attempt to get rid of a request ended.
 enum Outcome {
     /// It is done with: delivered or rejected.
     Done,
-    /// Some of its samples may be too old by now: make it again.
+    /// Some of its samples may be too old by now, or the receiver did not understand it: make it again.
     Rebuild,
 }
 
@@ -80,29 +97,28 @@ impl<P: Post> Shard<P> {
         let queue = &self.sender.config.queue;
         let mut attempts = Attempts { count: 0, backoff: Backoff::new(queue.min_backoff, queue.max_backoff) };
         loop {
-            let Built { request, whole, part } = self.build();
-            let (samples, latest, dropped, too_old) = (request.samples, request.latest, request.dropped, request.too_old);
-            let body = request.finish();
-            self.last_bytes = body.len();
+            let (dialect, _) = self.sender.negotiation.current(Instant::now());
+            let Built { request, whole, part, rows } = self.build(dialect.message);
+            let counted = request.counted;
+            let body = self.finish(request, dialect.compression);
             let began = Instant::now();
-            let done = samples == 0 || matches!(self.deliver(&body, samples, latest, &mut attempts).await, Outcome::Done);
+            let done = counted.sent.total() == 0 || matches!(self.deliver(&body, &counted, dialect, &mut attempts).await, Outcome::Done);
             let (whole, part) = if done { (whole, part) } else { (0, 0) };
             self.sender.shared.change(|queue| queue.complete(self.lane, whole, part, Instant::now()));
             if done {
-                let shared = &self.sender.shared;
-                shared.metrics.dropped_series.inc_by(dropped as u64);
-                shared.metrics.too_old.inc_by(too_old as u64);
-                shared.went(samples + dropped + too_old, began.elapsed());
+                self.sender.shared.metrics.left_out(&counted);
+                self.sender.shared.went(rows, began.elapsed());
                 return;
             }
         }
     }
 
     /// Makes a request of what is first in the lane.
-    fn build(&mut self) -> Built {
-        let Sender { encoder, shared, .. } = &*self.sender;
+    fn build(&mut self, message: Message) -> Built {
+        let Sender { encoders, shared, .. } = &*self.sender;
+        let encoder = encoders.of(message);
         let oldest = self.oldest();
-        let mut request = Request::new(self.last_bytes + self.last_bytes / 8);
+        let mut request = encoder.request(self.last_bytes + self.last_bytes / 8);
         let (mut whole, mut part, mut rows) = (0, 0, 0);
         while let Some((batch, from)) = shared.with(|queue| queue.peek(self.lane, whole)) {
             let to = encoder.add(&mut request, &batch, from, oldest, &mut self.scratch);
@@ -113,8 +129,19 @@ impl<P: Post> Shard<P> {
             }
             whole += 1;
         }
-        shared.with(|queue| queue.note_kept(rows - request.dropped, rows));
-        Built { request, whole, part }
+        let dropped = request.counted.dropped;
+        shared.with(|queue| queue.note_kept(rows.saturating_sub(dropped.samples + dropped.histograms), rows));
+        Built { request, whole, part, rows }
+    }
+
+    /// The body of a request. If zstd gets no memory, the request goes out as it is, and the receiver's refusal leads to snappy.
+    fn finish(&mut self, request: Request, compression: Compression) -> Bytes {
+        let body = request.finish(&mut self.scratch);
+        self.last_bytes = body.len();
+        match compression {
+            Compression::Snappy => body,
+            Compression::Zstd => self.scratch.to_zstd(&body).unwrap_or(body),
+        }
     }
 
     /// The oldest timestamp that is sent, in milliseconds.
@@ -128,16 +155,35 @@ impl<P: Post> Shard<P> {
     }
 
     /// Sends the same bytes until the receiver has judged them.
-    async fn deliver(&self, body: &Bytes, samples: usize, latest: i64, attempts: &mut Attempts) -> Outcome {
-        let Sender { config, shared, .. } = &*self.sender;
+    async fn deliver(&self, body: &Bytes, counted: &Counted, dialect: Dialect, attempts: &mut Attempts) -> Outcome {
+        let Sender { config, shared, negotiation, .. } = &*self.sender;
+        let sent = counted.sent;
         loop {
-            let answer = self.attempt(body.clone(), samples, attempts.count).await;
-            match judge(&answer, config.queue.retry_on_http_429, SystemTime::now()) {
-                Verdict::Delivered => shared.delivered(latest),
-                Verdict::Rejected => shared.rejected(samples, &describe(&answer)),
+            let answer = self.attempt(body.clone(), sent, dialect, attempts.count).await;
+            let (current, confirmed) = negotiation.current(Instant::now());
+            let confirmed = confirmed && current == dialect;
+            let asked = Asked { sent, dialect, confirmed, retry_on_429: config.queue.retry_on_http_429 };
+            match judge(&answer, asked, SystemTime::now()) {
+                Verdict::Delivered { lost } => {
+                    if negotiation.understood(dialect) {
+                        shared.understood(dialect);
+                    }
+                    shared.delivered(counted.latest);
+                    if lost.total() > 0 {
+                        shared.rejected(lost, &format!("{}, but not everything was written", describe(&answer)));
+                    }
+                }
+                Verdict::Rejected { lost } => shared.rejected(lost, &describe(&answer)),
+                Verdict::Foreign(what) => match negotiation.not_understood(dialect, what, Instant::now()) {
+                    Next::SendAgain { news } => {
+                        shared.fell_back(sent, news, &describe(&answer));
+                        return Outcome::Rebuild;
+                    }
+                    Next::GiveUp => shared.rejected(sent, &describe(&answer)),
+                },
                 Verdict::Again(asked) => {
                     attempts.count = attempts.count.saturating_add(1);
-                    shared.retrying(samples, attempts.count, &describe(&answer));
+                    shared.retrying(sent, attempts.count, &describe(&answer));
                     sleep(attempts.backoff.pause(asked, rand::random())).await;
                     if config.queue.sample_age_limit.is_zero() {
                         continue;
@@ -149,13 +195,13 @@ impl<P: Post> Shard<P> {
         }
     }
 
-    async fn attempt(&self, body: Bytes, samples: usize, retries: u32) -> Result<Response, PostError> {
-        let Sender { config, headers, shared, post, .. } = &*self.sender;
-        let mut headers = headers.clone();
+    async fn attempt(&self, body: Bytes, sent: Tally, dialect: Dialect, retries: u32) -> Result<Response, PostError> {
+        let Sender { config, shared, post, .. } = &*self.sender;
+        let mut headers = send::headers(&config.user_agent, dialect);
         if retries > 0 {
             headers.insert(send::RETRY_ATTEMPT, HeaderValue::from(retries));
         }
-        shared.metrics.samples.inc_by(samples as u64);
+        shared.metrics.count(sent, |kind| &kind.total);
         shared.metrics.bytes.inc_by(body.len() as u64);
         let began = Instant::now();
         let answer = timeout(config.remote_timeout, post.post(headers, body)).await;
@@ -164,8 +210,8 @@ impl<P: Post> Shard<P> {
     }
 }
 
-/// An answer that is no success, in words.
-fn describe(answer: &Result<Response, PostError>) -> String {
+/// An answer in words.
+pub(crate) fn describe(answer: &Result<Response, PostError>) -> String {
     match answer {
         Err(error) => error.to_string(),
         Ok(response) => format!("status {}: {}", response.status, send::excerpt(response.body_excerpt.trim())),

@@ -29,6 +29,8 @@ pub(crate) struct Log {
     _lock: File,
     max_bytes: u64,
     segment_bytes: u64,
+    /// Whether what was written is made to survive a loss of power.
+    fsync: bool,
     /// Oldest first.
     segments: VecDeque<Segment>,
     /// Appends to the last segment.
@@ -60,7 +62,7 @@ pub(crate) struct Losses {
 
 impl Log {
     /// Opens a directory, which is created if missing, and locks it. [`Log::recover`] must follow.
-    pub fn open(directory: &Path, max_bytes: u64) -> io::Result<Self> {
+    pub fn open(directory: &Path, max_bytes: u64, fsync: bool) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let lock = File::create(directory.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
@@ -78,6 +80,7 @@ impl Log {
             _lock: lock,
             max_bytes,
             segment_bytes: (max_bytes / SEGMENTS_AT_LEAST).min(SEGMENT_BYTES),
+            fsync,
             segments: segments.into(),
             writer: None,
             reader: None,
@@ -159,6 +162,7 @@ impl Log {
     fn open_segment(&mut self) -> io::Result<()> {
         if self.segments.back().is_some_and(|segment| segment.bytes >= self.segment_bytes)
             && let Some(mut full) = self.writer.take()
+            && self.fsync
         {
             full.sync()?;
         }
@@ -205,14 +209,14 @@ impl Log {
         Ok(first)
     }
 
-    /// Reads batches with their records, about `max_bytes` of columns, in order.
+    /// Reads batches with their records, about `max_bytes` of columns and details, in order.
     pub fn read(&mut self, max_bytes: usize, losses: &mut Losses) -> Vec<(u64, Batch)> {
         let (mut read, mut bytes) = (Vec::new(), 0);
         while bytes < max_bytes && self.is_behind() {
             let Some(at) = self.segments.iter().rposition(|segment| segment.first <= self.cursor) else { break };
             match self.next_batch(at, losses) {
                 Ok(Some((record, batch))) => {
-                    bytes += size_of::<f64>() * batch.len();
+                    bytes += size_of::<f64>() * batch.len() + batch.details.as_ref().map_or(0, |details| details.heap_bytes());
                     read.push((record, batch));
                 }
                 Ok(None) => {}
@@ -330,9 +334,9 @@ impl Log {
         Ok(())
     }
 
-    /// Makes what was written survive a loss of power.
+    /// Makes what was written survive a loss of power, if that is wanted.
     pub fn sync(&mut self) -> io::Result<()> {
-        self.writer.as_mut().map_or(Ok(()), Writer::sync)
+        self.writer.as_mut().filter(|_| self.fsync).map_or(Ok(()), Writer::sync)
     }
 
     /// Makes writing fail until a new segment is begun.
@@ -343,6 +347,6 @@ impl Log {
 
     /// Whether [`Log::save`] or [`Log::sync`] would do something.
     pub fn is_unsaved(&self) -> bool {
-        self.unsaved || self.writer.as_ref().is_some_and(Writer::is_unsynced)
+        self.unsaved || self.writer.as_ref().is_some_and(|writer| self.fsync && writer.is_unsynced())
     }
 }

@@ -29,7 +29,7 @@ fn batch(layout: &Arc<Layout>, timestamp: i64) -> Batch {
 }
 
 fn open(directory: &Path, max_bytes: u64) -> Log {
-    let mut log = Log::open(directory, max_bytes).unwrap();
+    let mut log = Log::open(directory, max_bytes, true).unwrap();
     log.recover(&mut Losses::default()).unwrap();
     log
 }
@@ -203,7 +203,7 @@ fn a_segment_that_was_cut_short_by_a_crash_gives_what_is_whole() {
     let path = segments(&directory).pop().unwrap();
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 7]).unwrap();
-    let (mut log, mut losses) = (Log::open(directory.path(), LARGE).unwrap(), Losses::default());
+    let (mut log, mut losses) = (Log::open(directory.path(), LARGE, true).unwrap(), Losses::default());
     log.recover(&mut losses).unwrap();
     assert_eq!(losses.corrupt_records, 1);
     assert_eq!(append(&mut log, &batch(&layout, 7), false), 2, "the lost record's number is free");
@@ -281,10 +281,10 @@ fn a_write_that_fails_leaves_nothing_that_later_ones_rely_on() {
 fn a_directory_has_one_user() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), LARGE);
-    let error = Log::open(directory.path(), LARGE).err().unwrap();
+    let error = Log::open(directory.path(), LARGE, true).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
     drop(log);
-    assert!(Log::open(directory.path(), LARGE).is_ok());
+    assert!(Log::open(directory.path(), LARGE, true).is_ok());
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use delivery::{BufferConfig, Config, Delivery, Metrics, Post, PostError, QueueConfig, Response};
+use delivery::{BufferConfig, Config, Content, Delivery, Dialect, Metrics, Post, PostError, QueueConfig, Response, Tally};
 use http::HeaderMap;
 use model::{Batch, Labels, Layout, LayoutBuilder};
 use parking_lot::Mutex;
 use prometheus::Registry;
-use prost::Message;
-use proto::prometheus::WriteRequest;
+use prost::Message as _;
+use proto::prometheus::{Exemplar, Histogram, Label, TimeSeries, WriteRequest};
+use proto::write_v2;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -30,6 +31,14 @@ pub enum Answer {
     Slow(Duration),
     /// 503, when so much time has passed on the wall clock.
     Later(Duration),
+    /// 200, and the headers say that all was written.
+    Taken,
+    /// So many samples, histograms and exemplars were written, say the headers.
+    Written(u16, [usize; 3]),
+    /// 415 to a message of 2.0, else 204.
+    OnlyV1,
+    /// 415 to zstd, else as `Taken`.
+    OnlySnappy,
     /// The connection breaks.
     Broken,
     /// No answer at all.
@@ -43,6 +52,59 @@ pub struct Got {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub status: u16,
+}
+
+impl Got {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn is_v2(&self) -> bool {
+        self.header("content-type").ends_with("io.prometheus.write.v2.Request")
+    }
+
+    /// The request without its compression.
+    pub fn plain(&self) -> Vec<u8> {
+        match self.header("content-encoding") {
+            "zstd" => zstd::bulk::decompress(&self.body, 64 << 20).expect("a zstd frame"),
+            encoding => {
+                assert_eq!(encoding, "snappy");
+                snap::raw::Decoder::new().decompress_vec(&self.body).expect("a snappy block")
+            }
+        }
+    }
+
+    /// The request; one of version 2 as the request of version 1 that says the same.
+    pub fn message(&self) -> WriteRequest {
+        let plain = self.plain();
+        if self.is_v2() { as_v1(write_v2::Request::decode(&plain[..]).unwrap()) } else { WriteRequest::decode(&plain[..]).unwrap() }
+    }
+
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for series in self.message().timeseries {
+            tally += Tally { samples: series.samples.len(), histograms: series.histograms.len(), exemplars: series.exemplars.len() };
+        }
+        tally
+    }
+}
+
+fn as_v1(request: write_v2::Request) -> WriteRequest {
+    let labels = |refs: &[u32]| -> Vec<Label> {
+        let pairs = refs.chunks(2).map(|pair| (&request.symbols[pair[0] as usize], &request.symbols[pair[1] as usize]));
+        pairs.map(|(name, value)| Label { name: name.clone(), value: value.clone() }).collect()
+    };
+    let series = request.timeseries.iter().map(|series| TimeSeries {
+        labels: labels(&series.labels_refs),
+        samples: series.samples.iter().map(|s| proto::prometheus::Sample { value: s.value, timestamp: s.timestamp }).collect(),
+        exemplars: series
+            .exemplars
+            .iter()
+            .map(|e| Exemplar { labels: labels(&e.labels_refs), value: e.value, timestamp: e.timestamp })
+            .collect(),
+        histograms: series.histograms.iter().map(|h| Histogram { sum: h.sum, timestamp: h.timestamp, ..Default::default() }).collect(),
+    });
+    WriteRequest { timeseries: series.collect(), metadata: Vec::new() }
 }
 
 /// A sample of a request: series, timestamp, value.
@@ -93,7 +155,7 @@ impl Receiver {
 
     /// The samples of requests that were answered with 200, in order of arrival.
     pub fn samples(&self) -> Vec<Sample> {
-        self.got().iter().filter(|got| got.status == 200).flat_map(|got| decode(&got.body)).collect()
+        self.got().iter().filter(|got| got.status == 200).flat_map(|got| samples_of(got.message())).collect()
     }
 
     /// The timestamps of each series that were taken, in order of arrival.
@@ -118,7 +180,7 @@ impl Receiver {
     }
 
     fn keep(&self, got: Got) {
-        let samples = if got.status == 200 { decode(&got.body).len() } else { 0 };
+        let samples = if got.status == 200 { samples_of(got.message()).len() } else { 0 };
         let mut state = self.state.lock();
         state.taken += samples;
         state.got.push(got);
@@ -148,7 +210,20 @@ impl Post for Receiver {
             state.script.pop_front().or_else(|| state.otherwise.clone()).unwrap_or(Answer::Status(200))
         };
         let under_way = UnderWay(self.state.clone());
+        let got = Got { at, headers, body, status: 0 };
+        let mut written = None;
         let (status, retry_after, text) = match answer {
+            Answer::OnlyV1 if got.is_v2() => (415, None, "what is that?"),
+            Answer::OnlyV1 => (200, None, ""),
+            Answer::OnlySnappy if got.header("content-encoding") == "zstd" => (415, None, "unknown encoding"),
+            Answer::Taken | Answer::OnlySnappy => {
+                written = Some(got.tally());
+                (200, None, "")
+            }
+            Answer::Written(status, [samples, histograms, exemplars]) => {
+                written = Some(Tally { samples, histograms, exemplars });
+                (status, None, "out of order")
+            }
             Answer::Status(status) => (status, None, ""),
             Answer::RetryAfter(status, after) => (status, Some(after.into()), ""),
             Answer::Text(status, text) => (status, None, text),
@@ -164,12 +239,12 @@ impl Post for Receiver {
             }
         };
         drop(under_way);
-        self.keep(Got { at, headers, body, status });
+        self.keep(Got { status, ..got });
         self.changed.notify_waiters();
         match status {
             0 => Err(PostError("connection reset".into())),
             1 => std::future::pending().await,
-            _ => Ok(Response { status, retry_after, body_excerpt: text.into() }),
+            _ => Ok(Response { status, retry_after, written, body_excerpt: text.into() }),
         }
     }
 }
@@ -182,10 +257,18 @@ impl Drop for UnderWay {
     }
 }
 
+/// The message of a body.
+pub fn message(body: &[u8]) -> WriteRequest {
+    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
+    WriteRequest::decode(&plain[..]).expect("a write request")
+}
+
 /// The samples of a body.
 pub fn decode(body: &[u8]) -> Vec<Sample> {
-    let plain = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
-    let request = WriteRequest::decode(&plain[..]).expect("a write request");
+    samples_of(message(body))
+}
+
+fn samples_of(request: WriteRequest) -> Vec<Sample> {
     let all = request.timeseries.into_iter().flat_map(|series| {
         let name: Vec<String> = series.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
         series.samples.into_iter().map(move |sample| (name.join(","), sample.timestamp, sample.value))
@@ -231,6 +314,9 @@ pub fn config(change: impl FnOnce(&mut Config)) -> Config {
         user_agent: "collector/0.1.0".into(),
         external_labels: Labels::empty(),
         relabel: None,
+        content: Content::default(),
+        dialect: Dialect::default(),
+        metadata: None,
         remote_timeout: Duration::from_secs(30),
         queue: QueueConfig::default(),
         buffer: BufferConfig::default(),

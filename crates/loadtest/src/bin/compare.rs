@@ -93,7 +93,7 @@ fn agents(options: &Options) -> Vec<Agent> {
 }
 
 fn load(options: &Options) -> CompareOptions {
-    let churn = Churn { fraction: options.churn, every: Duration::from_secs(600) };
+    let churn = Churn { fraction: options.churn, every: Duration::from_secs(600), targets: 1.0 };
     let targets = TargetOptions {
         targets: options.targets,
         series: options.series,
@@ -103,5 +103,5 @@ fn load(options: &Options) -> CompareOptions {
         log_per_target: 0,
         ..TargetOptions::default()
     };
-    CompareOptions { targets, interval: options.interval, warmup: options.warmup, measure: options.measure, parallel: options.parallel }
+    CompareOptions { parallel: options.parallel, ..CompareOptions::new(targets, options.interval, options.warmup, options.measure) }
 }

@@ -43,6 +43,8 @@ pub struct Live {
     pub duplicates: u64,
     /// When its newest sample arrived, in Unix milliseconds; 0 before the first.
     pub last_arrival_ms: i64,
+    /// The newest timestamp of its samples, in Unix milliseconds; 0 before the first.
+    pub newest_ms: i64,
 }
 
 /// Further series that are followed per target.
@@ -101,6 +103,7 @@ impl Target {
         self.newest_ms = self.newest_ms.max(sample.ts_ms);
         self.live.samples += 1;
         self.live.last_arrival_ms = sample.arrival_ms;
+        self.live.newest_ms = self.newest_ms;
         if !sample.is_stale() {
             self.count(sample.ts_ms);
         }

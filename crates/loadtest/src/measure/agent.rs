@@ -21,6 +21,10 @@ pub struct Job {
     pub write_url: String,
     /// How often each target is scraped.
     pub interval: Duration,
+    /// How many endpoints samples go to; only the collector knows more than one.
+    pub endpoints: usize,
+    /// How many rules relabel metrics on the way; only the collector knows any.
+    pub relabel_rules: usize,
 }
 
 /// One agent: a program, its configuration and its arguments for a job.
@@ -52,7 +56,8 @@ impl Agent {
             config_file: "config.alloy",
             config: |job| {
                 let (sd_url, write_url) = (job.sd_url.clone(), job.write_url.clone());
-                Pipeline { clustering: false, ..Pipeline::new(sd_url, write_url, job.interval) }.to_string()
+                let pipeline = Pipeline::new(sd_url, write_url, job.interval);
+                Pipeline { clustering: false, endpoints: job.endpoints, relabel_rules: job.relabel_rules, ..pipeline }.to_string()
             },
             arguments: |job| {
                 vec![

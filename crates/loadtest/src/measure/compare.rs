@@ -32,6 +32,18 @@ pub struct CompareOptions {
     pub measure: Duration,
     /// Whether the agents run side by side instead of one after the other.
     pub parallel: bool,
+    /// See [`Job::endpoints`].
+    pub endpoints: usize,
+    /// See [`Job::relabel_rules`].
+    pub relabel_rules: usize,
+}
+
+impl CompareOptions {
+    /// One endpoint, no relabelling.
+    #[must_use]
+    pub fn new(targets: TargetOptions, interval: Duration, warmup: Duration, measure: Duration) -> Self {
+        Self { targets, interval, warmup, measure, parallel: false, endpoints: 1, relabel_rules: 0 }
+    }
 }
 
 /// Why a comparison broke off.
@@ -126,7 +138,7 @@ async fn measure(
 ) -> Result<Measured, CompareError> {
     let dir = tempfile::tempdir().map_err(|source| system("a temporary directory", source))?;
     let receiver = Receiver::start(Arc::new(Sink)).await.map_err(|source| system("a port for the sink", source))?;
-    let process = start(&agent, dir.path().to_owned(), &targets, &receiver, options.interval).await?;
+    let process = start(&agent, dir.path().to_owned(), &targets, &receiver, &options).await?;
     progress(&format!("{}: ready, warming up for {:?}", agent.name, options.warmup));
     tokio::time::sleep(options.warmup).await;
     progress(&format!("{}: measuring for {:?}", agent.name, options.measure));
@@ -143,11 +155,26 @@ fn system(what: &str, source: std::io::Error) -> CompareError {
     CompareError::System { what: what.to_owned(), source }
 }
 
-async fn start(agent: &Agent, dir: PathBuf, targets: &Targets, receiver: &Receiver, interval: Duration) -> Result<Process, CompareError> {
+async fn start(
+    agent: &Agent,
+    dir: PathBuf,
+    targets: &Targets,
+    receiver: &Receiver,
+    options: &CompareOptions,
+) -> Result<Process, CompareError> {
     let port = Port::hold().map_err(|source| system("a port for the agent", source))?;
     let config = dir.join(agent.config_file);
     let log = dir.join("log");
-    let job = Job { dir, config, port: port.number(), sd_url: targets.sd_url(), write_url: receiver.url(), interval };
+    let job = Job {
+        dir,
+        config,
+        port: port.number(),
+        sd_url: targets.sd_url(),
+        write_url: receiver.url(),
+        interval: options.interval,
+        endpoints: options.endpoints,
+        relabel_rules: options.relabel_rules,
+    };
     std::fs::write(&job.config, (agent.config)(&job)).map_err(|source| system("the agent's configuration", source))?;
     let mut command = Command::new(&agent.binary);
     command.args((agent.arguments)(&job)).args(&agent.extra);

@@ -140,6 +140,24 @@ impl Shape {
         Self { families }
     }
 
+    /// The same with labels of about `bytes` more on each series, such as pods have.
+    pub(crate) fn with_more_labels(mut self, bytes: usize) -> Self {
+        const FRAME: usize = "namespace=\"\",pod=\"\",uid=\"\",".len();
+        if bytes == 0 {
+            return self;
+        }
+        let value = bytes.saturating_sub(FRAME);
+        let (namespace, pod) = ("n".repeat(value / 4), "p".repeat(value / 4));
+        for (number, series) in self.families.iter_mut().flat_map(|family| &mut family.series).enumerate() {
+            let uid: String =
+                (0..).flat_map(|part| format!("{:016x}", mix(number as u64, part)).into_bytes()).map(char::from).take(value / 2).collect();
+            let comma = if series.labels.is_empty() { "" } else { "," };
+            let written = write!(series.labels, "{comma}namespace=\"{namespace}\",pod=\"{pod}\",uid=\"{uid}\"");
+            debug_assert!(written.is_ok(), "a String takes everything");
+        }
+        self
+    }
+
     /// How many series it has.
     pub(crate) fn series(&self) -> usize {
         self.families.iter().map(|f| f.series.len()).sum()
@@ -209,6 +227,15 @@ mod tests {
         let constant =
             shape.families.iter().flat_map(|f| &f.series).filter(|s| matches!(s.habit, Habit::Constant(_) | Habit::Active)).count();
         assert!((400..=600).contains(&constant), "{constant} of 1000 constant");
+    }
+
+    #[test]
+    fn more_labels_are_as_long_as_wanted() {
+        let long = Shape::new(100, 0.0).with_more_labels(150);
+        let plain = Shape::new(100, 0.0);
+        let lengths = |shape: &Shape| shape.families.iter().flat_map(|f| &f.series).map(|s| s.labels.len()).sum::<usize>();
+        let more = (lengths(&long) - lengths(&plain)) / 100;
+        assert!((140..=150).contains(&more), "{more}");
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use syntax::{Block, Secret};
 
 use crate::headers;
-use crate::url::OptionalUrl;
+use crate::url::ProxyUrl;
 
 /// Which proxy to use for which hosts.
 #[derive(Block, Clone, Debug, Default, PartialEq)]
 #[syntax(validate = "ProxyConfig::validate")]
 pub struct ProxyConfig {
-    /// HTTP proxy to send requests through: `http://host:port`.
-    pub proxy_url: OptionalUrl,
+    /// Proxy to send requests through: `http://`, `https://`, `socks5://` or `socks5h://`, with user and password if it wants them.
+    pub proxy_url: ProxyUrl,
     /// Comma-separated list of IP addresses, CIDR notations, and domain names to exclude from proxying.
     pub no_proxy: String,
     /// Use the proxy URL indicated by environment variables (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
@@ -22,17 +22,23 @@ pub struct ProxyConfig {
 }
 
 impl ProxyConfig {
+    /// The proxy that environment variables name, if any.
+    pub(crate) fn of_environment() -> Self {
+        Self { proxy_from_environment: true, ..Self::default() }
+    }
+
     fn validate(&self) -> Result<(), String> {
-        if !self.proxy_connect_header.is_empty() && !self.proxy_from_environment && self.proxy_url.0.is_none() {
+        let has_url = self.proxy_url.parsed().is_some();
+        if !self.proxy_connect_header.is_empty() && !self.proxy_from_environment && !has_url {
             return Err("if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured".to_owned());
         }
-        if self.proxy_from_environment && self.proxy_url.0.is_some() {
+        if self.proxy_from_environment && has_url {
             return Err("if proxy_from_environment is configured, proxy_url must not be configured".to_owned());
         }
         if self.proxy_from_environment && !self.no_proxy.is_empty() {
             return Err("if proxy_from_environment is configured, no_proxy must not be configured".to_owned());
         }
-        if self.proxy_url.0.is_none() && !self.no_proxy.is_empty() {
+        if !has_url && !self.no_proxy.is_empty() {
             return Err("if no_proxy is configured, proxy_url must also be configured".to_owned());
         }
         headers::parse_any(&self.proxy_connect_header).map(drop)

@@ -125,7 +125,11 @@ pub fn config(source: &str) -> HttpClientConfig {
 }
 
 pub fn client(source: &str) -> Client {
-    Client::new(&config(source), ClientOptions::default()).unwrap()
+    client_with(source, ClientOptions::default())
+}
+
+pub fn client_with(source: &str, options: ClientOptions) -> Client {
+    Client::new(&config(source), options).unwrap()
 }
 
 pub fn get(url: &str) -> Request<Full<Bytes>> {
@@ -168,14 +172,30 @@ impl Authority {
 
     /// A server for `name`; if `clients` is given, it wants certificates signed by that authority.
     pub fn acceptor(&self, name: &str, clients: Option<&Authority>) -> TlsAcceptor {
+        self.sign(name).acceptor(clients, rustls::ALL_VERSIONS)
+    }
+}
+
+impl Signed {
+    /// A certificate that signs itself and is marked as an authority, as `openssl req -x509` makes them.
+    pub fn by_itself(name: &str, last_year: i32) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        Self { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    /// A server with this certificate.
+    pub fn acceptor(&self, clients: Option<&Authority>, versions: &[&'static rustls::SupportedProtocolVersion]) -> TlsAcceptor {
         use rustls_pki_types::CertificateDer;
         use rustls_pki_types::pem::PemObject;
 
-        let signed = self.sign(name);
+        let signed = self;
         let chain = vec![CertificateDer::from_pem_slice(signed.cert.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {

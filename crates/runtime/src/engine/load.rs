@@ -76,7 +76,7 @@ impl Engine {
         if !nodes.iter().any(|node| matches!(node.kind, Kind::Setting(Setting::Logging))) {
             self.evaluator.logging.set(&LoggingConfig::default());
         }
-        let module = Module::root(&self.stdlib, &source);
+        let module = Module::root(&self.rules.stdlib, &source);
         let graph = Arc::new(Graph::of(nodes, module, source.texts().clone(), &self.graph));
         let (evaluator, evaluated) = (self.evaluator.clone(), graph.clone());
         let Evaluation { findings: found, updates } = self.beside(move || evaluator.evaluate_all(&evaluated)).await?;

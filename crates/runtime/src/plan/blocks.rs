@@ -4,11 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use syntax::ast::{Block, Body, Stmt};
-use syntax::{Diagnostic, Diagnostics, stdlib};
+use syntax::{Diagnostic, Diagnostics, nearest, stdlib};
 
 use super::{Declared, IdKind, Ids, Kind, PlannedNode, Rules};
 use crate::alloy;
-use crate::nearest::did_you_mean;
 use crate::setting::{self, Setting};
 
 /// Sorts the statements of all files, which are one unit.
@@ -59,7 +58,7 @@ impl Sorting<'_> {
             return;
         }
         let kind = match &sorted {
-            Sorted::Node(Kind::Component(_)) => IdKind::Node,
+            Sorted::Node(Kind::Component(registration)) => IdKind::Node(registration),
             Sorted::Node(Kind::Setting(_)) => IdKind::Setting,
             Sorted::Unusable | Sorted::Foreign => IdKind::Unusable,
         };
@@ -111,7 +110,7 @@ impl Sorting<'_> {
                 return Sorted::Unusable;
             }
             let known = self.rules.catalog.names().chain(setting::names());
-            let help = did_you_mean(known.map(|known| (name, known)));
+            let help = nearest(known.map(|known| (name, known)));
             self.error(block, format!("cannot find the definition of component name {name:?}"), help);
             return Sorted::Unusable;
         };

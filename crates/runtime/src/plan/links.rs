@@ -2,29 +2,43 @@
 
 use std::sync::Arc;
 
+use component::Registration;
 use syntax::ast::Block;
-use syntax::{Diagnostic, Diagnostics, Reference, references_in_body, stdlib};
+use syntax::{Diagnostic, Diagnostics, Reference, nearest, references_in_body, stdlib};
 
 use super::{Dependency, IdKind, Ids, Rules};
 use crate::module::MODULE_PATH;
-use crate::nearest::did_you_mean;
 
-/// The components that a block refers to. Notes what is refused or refers to nothing.
-pub(super) fn dependencies(block: &Block, ids: &Ids, rules: &Rules, findings: &mut Diagnostics) -> Vec<Dependency> {
-    let mut found: Vec<Dependency> = Vec::new();
+/// What the expressions of a block refer to.
+#[derive(Default)]
+pub(super) struct Links {
+    /// Components.
+    pub dependencies: Vec<Dependency>,
+    /// Dotted names that can't be evaluated: an error about them has been noted, here or with what they stand for.
+    pub broken: Vec<Arc<str>>,
+}
+
+/// Follows the references of a block. Notes what is refused or refers to nothing.
+pub(super) fn follow(block: &Block, ids: &Ids, rules: &Rules, findings: &mut Diagnostics) -> Links {
+    let mut links = Links::default();
     for reference in references_in_body(&block.body) {
-        match resolve(&reference, ids) {
-            Resolved::Block { length, id } => add(&mut found, id, &reference, length),
-            Resolved::Unusable => {}
-            Resolved::Ambient => {
-                if let Some(reason) = stdlib::gate(&reference, rules.stability) {
-                    findings.push(Diagnostic::error(&reference.file, reference.span(), reason));
-                }
+        let error = match resolve(&reference, ids) {
+            Resolved::Block { length, id, registration } => {
+                add(&mut links.dependencies, id, &reference, length);
+                findings.extend(missing_export(&reference, length, registration));
+                continue;
             }
-            Resolved::Nothing => findings.push(unresolved(&reference, ids)),
-        }
+            Resolved::Unusable => None,
+            Resolved::Ambient => match stdlib::gate(&reference, rules.stability) {
+                Some(reason) => Some(Diagnostic::error(&reference.file, reference.span(), reason)),
+                None => continue,
+            },
+            Resolved::Nothing => Some(unresolved(&reference, ids)),
+        };
+        findings.extend(error);
+        links.broken.push(reference.dotted().into());
     }
-    found
+    links
 }
 
 enum Resolved {
@@ -32,6 +46,7 @@ enum Resolved {
     Block {
         length: usize,
         id: Arc<str>,
+        registration: &'static Registration,
     },
     /// A block that is in error itself.
     Unusable,
@@ -49,13 +64,24 @@ fn resolve(reference: &Reference, ids: &Ids) -> Resolved {
         }
         beginning.push_str(name);
         match ids.get_key_value(beginning.as_str()) {
-            Some((id, IdKind::Node)) => return Resolved::Block { length: index + 1, id: id.clone() },
+            Some((id, IdKind::Node(registration))) => return Resolved::Block { length: index + 1, id: id.clone(), registration },
             Some((_, IdKind::Unusable)) => return Resolved::Unusable,
             Some((_, IdKind::Setting)) | None => {}
         }
     }
     let head = reference.path.first().map_or("", |(name, _)| name.as_str());
     if head == MODULE_PATH || stdlib::is_name(head) { Resolved::Ambient } else { Resolved::Nothing }
+}
+
+/// What is wrong with a reference to something that the component never exports.
+fn missing_export(reference: &Reference, length: usize, registration: &Registration) -> Option<Diagnostic> {
+    let (name, span) = reference.path.get(length)?;
+    let exports = (registration.exports)();
+    if exports.map_of.is_some() || exports.field(name).is_some() {
+        return None;
+    }
+    let help = nearest(exports.fields.iter().map(|field| (name.as_str(), field.name.as_str())));
+    Some(Diagnostic::error(&reference.file, *span, format!("field {name:?} does not exist")).with_help(help))
 }
 
 fn add(found: &mut Vec<Dependency>, id: Arc<str>, reference: &Reference, length: usize) {
@@ -70,9 +96,9 @@ fn unresolved(reference: &Reference, ids: &Ids) -> Diagnostic {
     let dotted = reference.dotted();
     let message = format!("component {dotted:?} does not exist or is out of scope");
     // An ID is compared with as many fragments as it has itself.
-    let components = ids.iter().filter(|(_, kind)| **kind == IdKind::Node).map(|(id, _)| &**id);
+    let components = ids.iter().filter(|(_, kind)| matches!(kind, IdKind::Node(_))).map(|(id, _)| &**id);
     let pairs = components.map(|id| (fragments(&dotted, id.split('.').count()), id));
-    Diagnostic::error(&reference.file, reference.span(), message).with_help(did_you_mean(pairs))
+    Diagnostic::error(&reference.file, reference.span(), message).with_help(nearest(pairs))
 }
 
 /// The first fragments of a dotted name.

@@ -59,7 +59,7 @@ async fn a_panic_ends_that_component_alone() {
 #[tokio::test]
 async fn an_evaluation_error_is_worse_than_what_the_component_says() {
     let world = running().await;
-    world.load("fake.node \"a\" { count = [] }").await.unwrap_err();
+    world.load("fake.node \"a\" { count = fake.node.words.out }\nfake.node \"words\" { value = \"many\" }").await.unwrap_err();
     assert_eq!(world.health("fake.node.a").0, "unhealthy");
     world.stage.cue("fake.node.a", Cue::Healthy("never better"));
     world.stage.cue("fake.node.a", Cue::Return(Ok(())));

@@ -65,11 +65,23 @@ async fn a_structural_error_keeps_the_old_graph_with_its_blocks() {
 }
 
 #[tokio::test]
+async fn a_wrong_value_keeps_the_old_graph_too() {
+    let world = World::running(CHAIN).await;
+    world.stage.see("run fake.node.b").await;
+    let hash = world.controller.config_hash();
+    let error = world.reload("fake.node \"a\" { value = 2 }\n fake.node \"b\" { count = \"many\" }").await.unwrap_err();
+    assert!(matches!(error, LoadError::Rejected(_)), "{error}");
+    assert_eq!(world.controller.config_hash(), hash);
+    assert_eq!(world.stage.script(), [""; 0]);
+    assert!(world.controller.unhealthy().is_empty());
+}
+
+#[tokio::test]
 async fn an_evaluation_error_keeps_that_components_arguments_and_changes_the_rest() {
     let world = World::running(CHAIN).await;
     world.stage.see("run fake.node.b").await;
-    let error =
-        world.reload("fake.node \"a\" { value = 2 }\n fake.node \"b\" { count = \"many\" }\n fake.node \"c\" { }").await.unwrap_err();
+    let broken = "fake.node \"a\" { value = 2 }\n fake.node \"b\" { inputs = [fake.node.a.out.missing] }\n fake.node \"c\" { }";
+    let error = world.reload(broken).await.unwrap_err();
     assert!(matches!(error, LoadError::Degraded(_)), "{error}");
     assert!(error.is_adopted());
     world.stage.see("update fake.node.a 2 0").await;
@@ -77,7 +89,7 @@ async fn an_evaluation_error_keeps_that_components_arguments_and_changes_the_res
     assert_eq!(world.stage.only(&["update", "stop"]), ["update fake.node.a 2 0"]);
     let (state, message) = world.health("fake.node.b");
     assert_eq!(state, "unhealthy");
-    assert!(message.starts_with("component evaluation failed: test.alloy:2:26: "), "{message}");
+    assert!(message.starts_with("component evaluation failed: test.alloy:2:28: "), "{message}");
     assert_eq!(world.controller.unhealthy(), ["fake.node.b"]);
     let detail = world.controller.component("fake.node.b").await.unwrap();
     assert_eq!(detail.arguments[0].to_string(), "value = 1\n");

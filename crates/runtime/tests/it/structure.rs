@@ -47,9 +47,13 @@ async fn wrong_structure(name: &str) {
     let world = World::new();
     let found = shown(&rejected(&world, source(name)).await);
     expect(name, &found);
-    assert_eq!(shown(&validate(&source(name), FAMILIES, Stability::GenerallyAvailable)), found);
+    assert_eq!(shown(&checked(&source(name))), found);
     assert!(world.stage.script().is_empty());
     assert!(world.controller.components().is_empty());
+}
+
+fn checked(source: &Source) -> Diagnostics {
+    validate(source, FAMILIES, Stability::GenerallyAvailable, "1.2.3")
 }
 
 macro_rules! golden {
@@ -61,32 +65,39 @@ macro_rules! golden {
     )*};
 }
 
-golden!(unknown_names, labels, duplicates, stability, references, cycles, not_supported, top_level, syntax);
+golden!(unknown_names, labels, duplicates, stability, references, cycles, not_supported, top_level, syntax, evaluation);
 
 #[tokio::test]
-async fn evaluation() {
+async fn what_only_building_finds_is_told_by_the_load_and_nothing_runs() {
     let world = World::new();
-    expect("evaluation", &shown(&rejected(&world, source("evaluation")).await));
+    let config = r#"
+        fake.node "good" { }
+        fake.node "bad" { build_error = "the moon is not in the right phase" }
+        fake.node "late" { count = fake.node.words.out }
+        fake.node "words" { value = "many" }"#;
+    assert_eq!(shown(&checked(&Source::text("test.alloy", config))), "");
+    let found = shown(&rejected(&world, Source::text("test.alloy", config)).await);
+    let expected = "error test.alloy:3:9: Failed to build component: building component: the moon is not in the right phase\n\
+                    error test.alloy:4:36: fake.node.words.out should be number, got string\n";
+    assert_eq!(found, expected);
     // What could be built was, but nothing of it runs.
-    assert_eq!(world.stage.only(&["build", "run"]), ["build fake.node.good"]);
+    assert_eq!(world.stage.only(&["build", "run"]), ["build fake.node.good", "build fake.node.words"]);
     assert!(world.controller.components().is_empty());
     assert_eq!(world.controller.config_hash(), None);
 }
 
 #[test]
-fn checking_finds_what_needs_no_evaluation() {
-    let found = validate(&source("evaluation"), FAMILIES, Stability::GenerallyAvailable);
-    expect("evaluation.checked", &shown(&found));
+fn checking_builds_nothing() {
+    let found = checked(&Source::text("test.alloy", r#"fake.node "a" { build_panic = "never asked" }"#));
+    assert!(found.is_empty(), "{found}");
 }
 
 #[test]
-fn checking_evaluates_nothing() {
-    let config = r#"fake.node "a" {
-        value       = 1 / 0
-        build_error = "never asked"
-    }"#;
-    let found = validate(&Source::text("test.alloy", config), FAMILIES, Stability::GenerallyAvailable);
-    assert!(!found.iter().any(|diagnostic| diagnostic.message.contains("never asked")), "{found}");
+fn checking_warns_of_what_should_be_changed_and_knows_the_version() {
+    let config = "fake.node \"a\" {\n\tvalue = to_upper(\"x\")\n\tcount = constants.version\n}";
+    let found = shown(&checked(&Source::text("test.alloy", config)));
+    assert!(found.starts_with("warning test.alloy:2:10: "), "{found}");
+    assert!(found.contains("error test.alloy:3:10: constants.version should be number"), "{found}");
 }
 
 #[tokio::test]

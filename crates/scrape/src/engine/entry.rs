@@ -10,7 +10,7 @@ use crate::engine::inbox::Released;
 use crate::engine::job::Job;
 use crate::fetch::RequestParts;
 use crate::handover::Handover;
-use crate::series::{ReportSeries, TargetSeries};
+use crate::series::{ReportSeries, Rules, TargetSeries};
 use crate::slots::{Slots, Timetable};
 use crate::target::Target;
 
@@ -97,20 +97,12 @@ pub(super) struct Active {
 
 impl Active {
     pub(super) fn new(target: Arc<Target>, job: Arc<Job>, handover: Option<Handover>) -> Self {
-        let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
+        let mut series = TargetSeries::new(target.key, target.labels.clone(), rules(&target, &job));
         let last_timestamp = handover.as_ref().map_or(i64::MIN, |handover| handover.last_timestamp);
         if let Some(handover) = handover {
-            series.inherit(handover.live);
+            series.inherit(handover.live, last_timestamp);
         }
-        Self {
-            series,
-            report: ReportSeries::new(target.key, &target.labels, job.config.extra_metrics),
-            request: request(&target, &job),
-            last_timestamp,
-            last_start: None,
-            target,
-            job,
-        }
+        Self { series, report: report(&target, &job), request: request(&target, &job), last_timestamp, last_start: None, target, job }
     }
 
     /// Adapts to a target or job that has changed since the last scrape. Series that will be others are ended by the next scrape.
@@ -118,16 +110,16 @@ impl Active {
         if Arc::ptr_eq(&self.target, target) && Arc::ptr_eq(&self.job, job) {
             return;
         }
-        let same_labels = self.target.labels == target.labels;
+        let same_target = self.target.labels == target.labels && self.target.histograms == target.histograms;
         let same_job = Arc::ptr_eq(&self.job, job);
-        if same_labels && (same_job || self.job.config.keeps_series(&job.config)) {
-            self.series.set_rules(job.rules.clone());
+        if same_target && (same_job || self.job.config.keeps_series(&job.config)) {
+            self.series.set_rules(rules(target, job));
         } else {
             let mut chunks = self.series.live().chunks().to_vec();
-            let mut series = TargetSeries::new(target.key, target.labels.clone(), job.rules.clone());
-            let report = ReportSeries::new(target.key, &target.labels, job.config.extra_metrics);
+            let mut series = TargetSeries::new(target.key, target.labels.clone(), rules(target, job));
+            let report = report(target, job);
             chunks.extend(self.report.vanishing(&report));
-            series.inherit(Arc::new(Layout::new(chunks)));
+            series.inherit(Arc::new(Layout::new(chunks)), self.last_timestamp);
             (self.series, self.report) = (series, report);
         }
         self.request = request(target, job);
@@ -145,6 +137,18 @@ impl Active {
     pub(super) fn handover(&self) -> Handover {
         Handover { live: self.series.live(), last_timestamp: self.last_timestamp }
     }
+}
+
+/// The job's rules, unless the target wants other forms of histograms.
+fn rules(target: &Target, job: &Job) -> Arc<Rules> {
+    if target.histograms == job.rules.histograms {
+        return job.rules.clone();
+    }
+    Arc::new(Rules { histograms: target.histograms, ..Rules::clone(&job.rules) })
+}
+
+fn report(target: &Target, job: &Job) -> ReportSeries {
+    ReportSeries::new(target.key, &target.labels, job.config.extra_metrics, job.rules.honor_metadata)
 }
 
 fn request(target: &Target, job: &Job) -> RequestParts {

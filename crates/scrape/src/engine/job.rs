@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::engine::Synced;
+use crate::failures::FailureLog;
 use crate::fetch::{BodyLimit, ScrapeError, Terms, Transport, shared_headers};
 use crate::metrics::Metrics;
 use crate::series::Rules;
@@ -17,12 +18,29 @@ pub(super) struct Job {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) rules: Arc<Rules>,
+    pub(super) failures: Option<Arc<FailureLog>>,
 }
 
 impl Job {
-    pub(super) fn new(config: Config, transport: Arc<dyn Transport>) -> Self {
+    /// A job that takes the place of `before`, if there was one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it can't work.
+    pub(super) fn new(
+        config: Config,
+        transport: Arc<dyn Transport>,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
         let (headers, rules) = (Arc::new(shared_headers(&config)), Arc::new(config.rules.clone()));
-        Self { config, transport, headers, rules }
+        let present = before.and_then(|before| before.failures.as_ref());
+        let failures = FailureLog::configured(config.failure_log.as_deref(), present, &metrics.failures_lost);
+        let failures = failures.map_err(|error| ConfigError::FailureLog {
+            path: config.failure_log.clone().unwrap_or_default(),
+            error: error.to_string().into(),
+        })?;
+        Ok(Self { config, transport, headers, rules, failures })
     }
 
     /// What scrapes of a target may take.
@@ -31,6 +49,7 @@ impl Job {
             timeout: target.timeout,
             limit: BodyLimit::new(self.config.body_size_limit, self.config.max_body_size),
             fallback: self.config.fallback_protocol,
+            max_memory: usize::try_from(self.config.max_body_size).unwrap_or(usize::MAX),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The engine in virtual time, over HTTP in memory; and a little over real sockets.
 
+mod formats;
 mod loopback;
 mod outcome;
 mod ownership;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -37,6 +38,8 @@ const PANIC: u16 = 599;
 #[derive(Clone)]
 enum Act {
     Answer(String),
+    /// With a content type.
+    Typed(&'static str, Vec<u8>),
     Status(u16),
     After(Duration, String),
     Hang,
@@ -57,6 +60,11 @@ impl Memory {
         let act = self.0.lock()(&request);
         let (wait, body) = match act {
             Act::Answer(body) => (Duration::ZERO, body),
+            Act::Typed(content_type, body) => {
+                let mut response = text(body);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+                return Ok(response);
+            }
             Act::After(wait, body) => (wait, body),
             Act::Panic => return Ok(Response::builder().status(PANIC).body(Pieces::new([], Then::End)).unwrap()),
             Act::Status(status) => {

@@ -11,7 +11,7 @@ use crate::engine::Shared;
 use crate::engine::entry::Active;
 use crate::fetch::{self, Outcome, ScrapeError};
 use crate::metrics::Metrics;
-use crate::series::{Counts, Report};
+use crate::series::{Counts, Report, SeriesError};
 use crate::target::Health;
 
 /// What a scrape is to do.
@@ -63,11 +63,17 @@ impl Work {
         let metrics = &shared.parts.metrics;
         metrics.count(&counts);
         let (mut batches, error) = match result {
-            Ok(scraped) => (scraped.batches, None),
+            Ok(scraped) => {
+                metrics.count_dropped(&scraped.dropped);
+                (scraped.batches, None)
+            }
             Err(error) => (self.active.series.end(self.timestamp), Some(error)),
         };
         if let Some(error) = &error {
             count_error(metrics, error);
+            if let Some(failures) = &self.active.job.failures {
+                failures.write(&self.active.target.url, error);
+            }
             tracing::debug!(instance = self.active.target.labels.get("instance"), %error, "scrape failed");
         }
         batches.push(self.report(&counts, body_size, error.is_none(), took));
@@ -122,7 +128,8 @@ pub(super) fn consume(shared: &Shared, batches: Vec<Batch>) -> Option<Refused> {
 fn count_error(metrics: &Metrics, error: &ScrapeError) {
     match error {
         ScrapeError::BodySize { .. } => metrics.exceeded_body_size_limit.inc(),
-        ScrapeError::Series(crate::series::SeriesError::SampleLimit { .. }) => metrics.exceeded_sample_limit.inc(),
+        ScrapeError::Series(SeriesError::SampleLimit { .. }) => metrics.exceeded_sample_limit.inc(),
+        ScrapeError::Series(SeriesError::BucketLimit { .. }) => metrics.exceeded_bucket_limit.inc(),
         ScrapeError::Series(error) if error.is_label_limit() => metrics.exceeded_label_limits.inc(),
         _ => {}
     }

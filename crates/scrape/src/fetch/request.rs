@@ -64,9 +64,9 @@ mod tests {
             headers.sort();
             headers
         };
-        let accept = "accept: text/plain;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
+        let accept = format!("accept: {}", accept(&crate::ScrapeProtocol::DEFAULT, crate::Escaping::Underscores));
         let timeout = "x-prometheus-scrape-timeout-seconds: 1.5";
-        assert_eq!(of(&Config::default()), ["accept-encoding: gzip", accept, timeout]);
+        assert_eq!(of(&Config::default()), ["accept-encoding: gzip", &accept, timeout]);
         assert_eq!(of(&Config { enable_compression: false, ..Config::default() })[0], "accept-encoding: identity");
     }
 }

@@ -28,6 +28,7 @@ impl Scraper {
             timeout: Duration::from_secs(20),
             limit: BodyLimit::new(0, LIMIT),
             fallback: Some(ScrapeProtocol::PrometheusText0_0_4),
+            max_memory: usize::MAX,
         };
         let series = TargetSeries::new(1, Labels::empty(), Arc::new(Rules::default()));
         Self { series, pool: Pool::new(1), terms, now: 0 }
@@ -177,24 +178,35 @@ async fn the_content_type_matters_only_if_there_is_content() {
     let error = scraper.error(&html("a 1\n").await).await;
     assert_eq!(error, "received unsupported Content-Type \"text/html\" and no fallback_scrape_protocol specified for target");
     assert!(scraper.scrape(&html("").await).await.result.is_ok());
-    let open_metrics = Server::start(|_| {
-        let mut response = text("a 1\n# EOF\n");
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0"));
-        response
-    });
-    let error = scraper.error(&open_metrics.await).await;
-    assert!(error.contains("can't be read yet"), "{error}");
+    let open_metrics = |body: &'static str| {
+        Server::start(move |_| {
+            let mut response = text(body);
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0"));
+            response
+        })
+    };
+    assert_eq!(values(&scraper.scrape(&open_metrics("a 1\n# EOF\n").await).await), [1.0]);
+    let error = scraper.error(&open_metrics("a 1\n").await).await;
+    assert!(error.contains("can't be parsed"), "{error}");
 }
 
 #[tokio::test]
-async fn an_unknown_encoding_fails_the_scrape() {
-    let server = Server::start(|_| {
-        let mut response = text("a 1\n");
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
-        response
-    })
-    .await;
-    assert_eq!(Scraper::new().error(&server).await, "unsupported Content-Encoding \"zstd\"");
+async fn an_encoding_that_was_not_asked_for_is_named_if_the_body_can_t_be_read() {
+    let encoded = |encoding: &'static str, body: &'static [u8]| {
+        Server::start(move |_| {
+            let mut response = text(body);
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            response
+        })
+    };
+    for encoding in ["zstd", "deflate", "br", "GZIP", "gzip, zstd", "identity", "utf-8", ""] {
+        let outcome = Scraper::new().scrape(&encoded(encoding, b"a 1\n").await).await;
+        assert_eq!(values(&outcome), [1.0], "as in Prometheus, what is said of plain text doesn't matter: {encoding:?}");
+    }
+    for encoding in ["zstd", "GZIP", "gzip, zstd"] {
+        let error = Scraper::new().error(&encoded(encoding, b"\x28\xb5\x2f\xfd\x00").await).await;
+        assert_eq!(error, format!("unsupported Content-Encoding {encoding:?}"));
+    }
 }
 
 #[tokio::test]

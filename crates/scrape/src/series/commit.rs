@@ -4,12 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use model::{Batch, Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef, stale::STALE_NAN};
+use model::{Batch, Details, Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef, stale::STALE_NAN};
 
+use super::columns::{Columns, Extra};
+use super::details;
+use super::exemplars::{self, Memory};
 use super::fresh;
 use super::layouts::{self, Finder};
-use super::session::{Scraped, Visit};
+use super::session::Scraped;
 use super::state::{NO_STAMP, Rows};
+use super::visit::Visit;
 
 /// Takes over what a scrape brought.
 pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
@@ -18,7 +22,8 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
     visit.columns.fresh.finish();
     let settled = if visit.columns.fresh.is_empty() { Vec::new() } else { visit.reconcile() };
     let added = settled.iter().filter(|settled| !**settled).count();
-    scraped.batches.extend(visit.extras());
+    visit.retell();
+    let extras = visit.extras();
     let same = visit.seen == visit.rows && added == 0;
     if same {
         visit.columns.values.truncate(visit.rows);
@@ -32,18 +37,18 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
         visit.apply(plan);
     }
     visit.settle_inheritance(&mut stale);
-    let main = visit.main_batch();
+    let (details, zeros) = visit.details();
+    let main = visit.main_batch().with_details(details);
     visit.remember_stamps();
-    visit.target.alive = true;
-    if !main.is_empty() {
-        scraped.batches.insert(0, main);
-    }
+    (visit.target.alive, visit.target.last_time) = (true, visit.timestamp);
+    let main = (!main.is_empty()).then_some(main);
+    scraped.batches.extend([zeros, main, extras].into_iter().flatten());
     let stale = stale.finish();
     if !stale.is_empty() {
         let values: Arc<[f64]> = std::iter::repeat_n(STALE_NAN, stale.len()).collect();
         scraped.batches.push(Batch::new(visit.target.source, Arc::new(stale), visit.timestamp, values));
     }
-    scraped.counts = visit.counts;
+    (scraped.counts, scraped.dropped) = (visit.counts, visit.dropped);
     scraped.counts.added = added;
     scraped
 }
@@ -95,6 +100,21 @@ impl Visit<'_> {
             Some(number) => self.columns.fresh.series(number as u32),
             None => finder.series(row as usize),
         }
+    }
+
+    /// Known series of whose families something else was told: their chunks are replaced.
+    fn retell(&mut self) {
+        let changed = &mut self.columns.families.changed;
+        if changed.is_empty() {
+            return;
+        }
+        // Stable: what was told last of a row stands first, and stays.
+        changed.reverse();
+        changed.sort_by_key(|(row, _)| *row);
+        changed.dedup_by_key(|(row, _)| *row);
+        self.target.layout = Arc::new(layouts::retold(&self.target.layout, changed));
+        // Runs that said something else must not be recognised any more.
+        self.target.runs.clear();
     }
 
     /// Rows whose series didn't come. Each gets a marker, unless it has had one or must have none.
@@ -159,10 +179,15 @@ impl Visit<'_> {
         if !columns.stamps.is_empty() {
             columns.stamps = plan.order.iter().map(|from| columns.stamps.get(*from as usize).copied().unwrap_or(NO_STAMP)).collect();
         }
-        if !columns.omitted.is_empty() || !columns.extras.is_empty() {
+        let memory = &mut self.target.exemplars;
+        if !(columns.omitted.is_empty() && columns.extras.is_empty() && columns.details.is_empty() && memory.is_none()) {
             let at: HashMap<u32, u32> = plan.order.iter().enumerate().map(|(at, from)| (*from, at as u32)).collect();
             columns.omitted = columns.omitted.iter().filter_map(|from| at.get(from).copied()).collect();
-            columns.extras = columns.extras.iter().filter_map(|extra| Some((*at.get(&extra.0)?, extra.1, extra.2))).collect();
+            columns.extras.retain_mut(|extra| at.get(&extra.row).map(|row| extra.row = *row).is_some());
+            columns.details.renumber(|row| at.get(&row).copied());
+            // Series that vanished have no exemplars to come.
+            let kept = memory.take().map(|memory| memory.iter().filter_map(|(row, latest)| Some((*at.get(row)?, *latest))).collect());
+            *memory = kept.filter(|kept: &Memory| !kept.is_empty()).map(Box::new);
         }
         self.rows = plan.order.len();
         self.target.layout = Arc::new(plan.layout);
@@ -187,9 +212,36 @@ impl Visit<'_> {
         }
     }
 
+    /// What rows have beside their values, and the batch of zero samples at the start times that are news.
+    fn details(&mut self) -> (Details, Option<Batch>) {
+        let Self { target, columns, timestamp, .. } = self;
+        columns.omitted.sort_unstable();
+        let Columns { details, omitted, stamps, .. } = &mut **columns;
+        if details.is_empty() {
+            return (Details::default(), None);
+        }
+        let rank = |row: u32| omitted.binary_search(&row).err().map(|before| row - before as u32);
+        details.renumber(|row| rank(row).map(|_| row));
+        details.sort();
+        let time_of = |row: u32| stamps.get(row as usize).copied().filter(|stamp| *stamp != NO_STAMP).unwrap_or(*timestamp);
+        if !details.exemplars.is_empty() {
+            let sorted = exemplars::sort_out(target.exemplars.get_or_insert_default(), std::mem::take(&mut details.exemplars), time_of);
+            (details.exemplars, self.dropped.exemplars_out_of_order) = (sorted.new, sorted.out_of_order);
+        }
+        let zeros = if target.rules.start_zeros {
+            let last = |row: u32| target.stamps.as_ref().and_then(|stamps| stamps.get(row as usize)).copied().unwrap_or(NO_STAMP);
+            let is_news = |(row, start): &&(u32, i64)| *start < time_of(*row) && *start > last(*row).max(target.last_time);
+            let starts: Vec<(u32, i64)> = details.created.iter().filter(is_news).copied().collect();
+            details::zeros(target.source, &target.layout, &starts, details, *timestamp)
+        } else {
+            None
+        };
+        details.renumber(rank);
+        (details.take(), zeros)
+    }
+
     fn main_batch(&mut self) -> Batch {
         let columns = &mut *self.columns;
-        columns.omitted.sort_unstable();
         let layout = layouts::without(&self.target.layout, &columns.omitted);
         let kept = |row: usize| columns.omitted.binary_search(&(row as u32)).is_err();
         let values: Arc<[f64]> = if columns.omitted.is_empty() {
@@ -210,9 +262,9 @@ impl Visit<'_> {
     /// Keeps the last timestamps that the target gave, for the next scrape to compare.
     fn remember_stamps(&mut self) {
         let columns = &mut *self.columns;
-        for (row, stamp, _) in &columns.extras {
-            if let Some(last) = columns.stamps.get_mut(*row as usize).filter(|last| **last != NO_STAMP) {
-                *last = *stamp;
+        for extra in &columns.extras {
+            if let Some(last) = columns.stamps.get_mut(extra.row as usize).filter(|last| **last != NO_STAMP) {
+                *last = extra.stamp;
             }
         }
         let given = columns.stamps.iter().any(|stamp| *stamp != NO_STAMP);
@@ -220,16 +272,19 @@ impl Visit<'_> {
     }
 
     /// Further samples of series, in the body's order: one batch in which a series may come more than once.
-    fn extras(&self) -> Option<Batch> {
-        let extras = &self.columns.extras;
-        if extras.is_empty() {
+    fn extras(&mut self) -> Option<Batch> {
+        if self.columns.extras.is_empty() {
             return None;
         }
+        let mut extras = std::mem::take(&mut self.columns.extras);
         let (mut builder, finder) = (LayoutBuilder::default(), Finder::new(&self.target.layout));
-        extras.iter().for_each(|(row, ..)| layouts::push(&mut builder, self.series(&finder, *row)));
-        let values: Arc<[f64]> = extras.iter().map(|(.., value)| *value).collect();
+        extras.iter().for_each(|extra| layouts::push(&mut builder, self.series(&finder, extra.row)));
+        let values: Arc<[f64]> = extras.iter().map(|extra| extra.value).collect();
         let mut batch = Batch::new(self.target.source, Arc::new(builder.finish()), self.timestamp, values);
-        batch.timestamps = Some(extras.iter().map(|(_, stamp, _)| *stamp).collect());
-        Some(batch)
+        batch.timestamps = Some(extras.iter().map(|extra| extra.stamp).collect());
+        let histogram = |(at, extra): (usize, &mut Extra)| Some((at as u32, *extra.histogram.take()?));
+        let histograms = extras.iter_mut().enumerate().filter_map(histogram).collect();
+        self.columns.extras = extras;
+        Some(batch.with_details(Details { histograms, ..Details::default() }))
     }
 }

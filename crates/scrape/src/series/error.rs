@@ -1,15 +1,19 @@
 //! Why a body can't be taken. Each of these fails the scrape: nothing of it is kept, and the previous series go stale.
 
-use exposition::SyntaxError;
+use exposition::{ProtobufError, SyntaxError};
+use model::InvalidHistogram;
 
 use super::labels::MAX_LABELS;
 
 /// Why a scrape failed although its body arrived.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SeriesError {
     /// The body is not in the format.
     #[error("the target's answer can't be parsed: {0}")]
     Syntax(#[from] SyntaxError),
+    /// The body is not in the protobuf format.
+    #[error("the target's answer can't be parsed: {0}")]
+    Protobuf(#[from] ProtobufError),
     /// A label twice in one series.
     #[error("series {series}: label {name:?} occurs twice")]
     DuplicateLabel {
@@ -32,6 +36,24 @@ pub enum SeriesError {
     SampleLimit {
         /// Samples in the body.
         samples: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A native histogram that contradicts itself.
+    #[error("series {series}: {reason}")]
+    Histogram {
+        /// How the series begins.
+        series: Box<str>,
+        /// What is wrong.
+        reason: InvalidHistogram,
+    },
+    /// `native_histogram_bucket_limit` is breached by a histogram that can't be made coarser.
+    #[error("native_histogram_bucket_limit exceeded (series: {series}, buckets: {buckets}, limit: {limit})")]
+    BucketLimit {
+        /// How the series begins.
+        series: Box<str>,
+        /// Its buckets, at the lowest resolution.
+        buckets: usize,
         /// The limit.
         limit: usize,
     },
@@ -78,6 +100,12 @@ pub enum SeriesError {
         series: Box<str>,
         /// The series' labels.
         labels: usize,
+    },
+    /// New series, histograms and exemplars for which the process has no memory.
+    #[error("new series, histograms and exemplars take more than {limit} bytes of memory (--scrape.max-body-size)")]
+    Memory {
+        /// The bound in bytes.
+        limit: usize,
     },
     /// More series than rows can be numbered.
     #[error("the target exposes more than 4 294 967 294 series")]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use exposition::LabelBuffer;
-use hashbrown::HashMap;
-use model::{Chunk, ChunkBuilder, SeriesRef, labels::hash_pairs};
+use hashbrown::HashTable;
+use model::{Chunk, ChunkBuilder, Metadata, SeriesRef, labels::hash_pairs};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::SeriesError;
+
+/// What a series takes beside its labels: 18 bytes in columns and 5 in a table, with room to grow.
+const SERIES_BYTES: usize = 40;
 
 /// Series in chunks of their own, so that the first scrape of a target takes them over as they are.
 #[derive(Default)]
@@ -16,7 +19,10 @@ pub(super) struct Fresh {
     chunks: Vec<Arc<Chunk>>,
     /// The number of the first series of each chunk.
     starts: Vec<u32>,
-    known: HashMap<u64, u32>,
+    /// Numbers by their texts' hashes.
+    known: HashTable<u32>,
+    /// Heap of the finished chunks.
+    chunk_bytes: usize,
     pub(super) texts: Vec<u64>,
     pub(super) lens: Vec<u16>,
     pub(super) ids: Vec<u32>,
@@ -34,21 +40,29 @@ impl Fresh {
     }
 
     pub(super) fn find(&self, text: u64) -> Option<u32> {
-        self.known.get(&text).copied()
+        self.known.find(text, |number| self.texts[*number as usize] == text).copied()
     }
 
-    pub(super) fn push(&mut self, text: &[u8], labels: &LabelBuffer, before: u32) -> Result<(), SeriesError> {
+    /// Adds a series that was found before row `before`, with what is known of its family. `len` is the length by which its text may be
+    /// expected, 0 if it can't be.
+    pub(super) fn push(
+        &mut self,
+        (text, len): (&[u8], u16),
+        labels: &LabelBuffer,
+        before: u32,
+        family: Option<&Arc<Metadata>>,
+    ) -> Result<(), SeriesError> {
         let number = self.len() as u32;
-        if self.open.push(labels.iter()).is_err() {
+        if self.open.push_with(labels.iter(), family).is_err() {
             self.cut();
             // Label counts are bounded, so an empty chunk has room for any series.
-            self.open.push(labels.iter()).map_err(|_| SeriesError::TooManySeries)?;
+            self.open.push_with(labels.iter(), family).map_err(|_| SeriesError::TooManySeries)?;
         }
         let hash = xxh3_64(text);
-        self.known.insert(hash, number);
         self.texts.push(hash);
-        // The parser wants no expectation of texts over several lines.
-        self.lens.push(u16::try_from(text.len()).ok().filter(|_| !text.contains(&b'\n')).unwrap_or(0));
+        let texts = &self.texts;
+        self.known.insert_unique(hash, number, |number| texts[*number as usize]);
+        self.lens.push(len);
         self.ids.push(id(labels.iter()));
         self.before.push(before);
         Ok(())
@@ -73,6 +87,7 @@ impl Fresh {
     pub(super) fn clear(&mut self) {
         self.cut();
         self.chunks.clear();
+        self.chunk_bytes = 0;
         self.starts.clear();
         self.known.clear();
         self.texts.clear();
@@ -84,8 +99,16 @@ impl Fresh {
     fn cut(&mut self) {
         if !self.open.is_empty() {
             self.starts.push((self.len() - self.open.len()) as u32);
-            self.chunks.push(Arc::new(self.open.finish()));
+            let chunk = self.open.finish();
+            self.chunk_bytes += chunk.heap_bytes();
+            self.chunks.push(Arc::new(chunk));
         }
+    }
+
+    /// Bytes that the series take, roughly, but for the labels of the chunk that is not finished. Memory that was there before them is
+    /// theirs as far as they use it.
+    pub(super) fn bytes(&self) -> usize {
+        self.chunk_bytes + SERIES_BYTES * self.len()
     }
 }
 

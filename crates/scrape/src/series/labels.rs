@@ -2,7 +2,7 @@
 //! result judged.
 
 use exposition::LabelBuffer;
-use model::{Labels, labels::METRIC_NAME};
+use model::{Labels, MetricType, labels::METRIC_NAME};
 
 use super::error::{SeriesError, beginning};
 use super::rules::{NameValidation, Rules};
@@ -13,17 +13,53 @@ pub(super) const MAX_LABELS: usize = 30_000;
 /// What a conflicting exposed label's name is prefixed with, as often as it takes to be unique.
 const EXPORTED: &str = "exported_";
 
-/// Puts `exposed` and the target's labels together, in name order and without empty values.
-pub(super) fn merge(exposed: &LabelBuffer, target: &Labels, honor: bool, into: &mut LabelBuffer) {
+/// What is said of a series in labels, with `enable_type_and_unit_labels`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Schema<'a> {
+    /// Empty for none.
+    kind: &'static str,
+    /// Empty for none.
+    unit: &'a str,
+}
+
+const TYPE: &str = "__type__";
+const UNIT: &str = "__unit__";
+
+impl<'a> Schema<'a> {
+    pub(super) fn new(kind: MetricType, unit: &'a str) -> Self {
+        let kind = match kind {
+            MetricType::Unknown => "",
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            MetricType::GaugeHistogram => "gaugehistogram",
+            MetricType::Summary => "summary",
+            MetricType::Info => "info",
+            MetricType::StateSet => "stateset",
+        };
+        Self { kind, unit }
+    }
+
+    fn labels(self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        [(TYPE, self.kind), (UNIT, self.unit)].into_iter().filter(|(_, value)| !value.is_empty())
+    }
+}
+
+/// Puts `exposed`, its schema and the target's labels together, in name order and without empty values. The schema wins over exposed
+/// labels of its names.
+pub(super) fn merge(exposed: &LabelBuffer, schema: Schema<'_>, target: &Labels, honor: bool, into: &mut LabelBuffer) {
     into.clear();
+    let said = |name: &str| (name == TYPE && !schema.kind.is_empty()) || (name == UNIT && !schema.unit.is_empty());
+    let exposed_labels = || exposed.iter().filter(|(name, value)| !value.is_empty() && !said(name));
+    schema.labels().for_each(|(name, value)| into.push(name, value));
     if honor {
         // An exposed label counts even if it is empty: so a target can keep a label away.
         target.iter().filter(|(name, _)| exposed.get(name).is_none()).for_each(|(name, value)| into.push(name, value));
-        exposed.iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| into.push(name, value));
+        exposed_labels().for_each(|(name, value)| into.push(name, value));
     } else {
         target.iter().for_each(|(name, value)| into.push(name, value));
         let free = |name: &str| target.get(name).is_none();
-        exposed.iter().filter(|(name, value)| !value.is_empty() && free(name)).for_each(|(name, value)| into.push(name, value));
+        exposed_labels().filter(|(name, _)| free(name)).for_each(|(name, value)| into.push(name, value));
         export_conflicts(exposed, target, into);
     }
     // Names are unique by now.
@@ -49,11 +85,11 @@ pub(super) fn check(labels: &LabelBuffer, rules: &Rules) -> Result<(), SeriesErr
     let metric = labels.get(METRIC_NAME).ok_or(SeriesError::NoName)?;
     let valid = labels.iter().all(|(name, _)| is_valid(name, false, rules.names)) && is_valid(metric, true, rules.names);
     if !valid {
-        return Err(SeriesError::InvalidName { series: shown(labels) });
+        return Err(SeriesError::InvalidName { series: shown(labels.iter()) });
     }
     check_limits(labels, metric, rules)?;
     if labels.len() > MAX_LABELS {
-        return Err(SeriesError::TooManyLabels { series: shown(labels), labels: labels.len() });
+        return Err(SeriesError::TooManyLabels { series: shown(labels.iter()), labels: labels.len() });
     }
     Ok(())
 }
@@ -91,8 +127,8 @@ fn is_valid(name: &str, metric: bool, scheme: NameValidation) -> bool {
 }
 
 /// How a series begins, for errors.
-pub(super) fn shown(labels: &LabelBuffer) -> Box<str> {
-    let set: Labels = labels.iter().take(8).collect();
+pub(super) fn shown<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Box<str> {
+    let set: Labels = labels.take(8).collect();
     set.to_string().chars().take(200).collect()
 }
 
@@ -101,10 +137,14 @@ mod tests {
     use super::*;
 
     fn merged(exposed: &[(&str, &str)], target: &[(&str, &str)], honor: bool) -> String {
+        merged_with(Schema::default(), exposed, target, honor)
+    }
+
+    fn merged_with(schema: Schema<'_>, exposed: &[(&str, &str)], target: &[(&str, &str)], honor: bool) -> String {
         let (mut from, mut into) = (LabelBuffer::default(), LabelBuffer::default());
         exposed.iter().for_each(|(name, value)| from.push(name, value));
         from.sort().unwrap();
-        merge(&from, &target.iter().copied().collect(), honor, &mut into);
+        merge(&from, schema, &target.iter().copied().collect(), honor, &mut into);
         into.iter().map(|(name, value)| format!("{name}={value} ")).collect()
     }
 
@@ -128,6 +168,17 @@ mod tests {
         let (exposed, target) = ([("__name__", "m"), ("instance", "")], [("instance", "i")]);
         assert_eq!(merged(&exposed, &target, false), "__name__=m instance=i ");
         assert_eq!(merged(&exposed, &target, true), "__name__=m ");
+    }
+
+    #[test]
+    fn type_and_unit_are_labels_that_win_over_exposed_ones() {
+        let exposed = [("__name__", "m"), ("__type__", "x"), ("__unit__", "y"), ("a", "1")];
+        for honor in [false, true] {
+            let of = |kind, unit| merged_with(Schema::new(kind, unit), &exposed, &[("job", "j")], honor);
+            assert_eq!(of(MetricType::Counter, "bytes"), "__name__=m __type__=counter __unit__=bytes a=1 job=j ");
+            assert_eq!(of(MetricType::GaugeHistogram, ""), "__name__=m __type__=gaugehistogram __unit__=y a=1 job=j ");
+            assert_eq!(of(MetricType::Unknown, ""), "__name__=m __type__=x __unit__=y a=1 job=j ", "unknown is no type");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef};
+use model::{Layout, LayoutBuilder, MAX_CHUNK_SERIES, Metadata, SeriesRef};
 
 /// The layout without some rows (ascending). Chunks that lose none are shared.
 pub(super) fn without(layout: &Arc<Layout>, rows: &[u32]) -> Arc<Layout> {
@@ -53,6 +53,60 @@ impl<'a> Finder<'a> {
     }
 }
 
+/// Finds series of one layout by rows that mostly ascend. What it keeps is only good for that layout.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    /// The first row of each chunk; empty before the first use.
+    starts: Vec<usize>,
+    /// The chunk that was looked into last.
+    chunk: usize,
+}
+
+impl Cursor {
+    /// Makes it ready for another layout.
+    pub(super) fn reset(&mut self) {
+        self.starts.clear();
+        self.chunk = 0;
+    }
+
+    /// The series of a row, if the layout has it.
+    pub(super) fn series<'a>(&mut self, layout: &'a Layout, row: usize) -> Option<SeriesRef<'a>> {
+        if row >= layout.len() {
+            return None;
+        }
+        if self.starts.is_empty() {
+            self.starts.extend(layout.chunks().iter().scan(0, |next, chunk| Some(std::mem::replace(next, *next + chunk.len()))));
+        }
+        let in_chunk = |chunk: usize| self.starts[chunk] <= row && self.starts.get(chunk + 1).is_none_or(|next| row < *next);
+        if !in_chunk(self.chunk) {
+            self.chunk = self.starts.partition_point(|start| *start <= row) - 1;
+        }
+        Some(layout.chunks()[self.chunk].series(row - self.starts[self.chunk]))
+    }
+}
+
+/// The layout with something else said about the families of some rows (ascending, each once). Chunks without such a row are shared.
+pub(super) fn retold(layout: &Layout, changed: &[(u32, Arc<Metadata>)]) -> Layout {
+    let (mut builder, mut start, mut rest) = (LayoutBuilder::default(), 0, changed);
+    for chunk in layout.chunks() {
+        let end = start + chunk.len();
+        let (here, after) = rest.split_at(rest.partition_point(|(row, _)| (*row as usize) < end));
+        rest = after;
+        if here.is_empty() {
+            builder.push_chunk(chunk.clone());
+        } else {
+            for (row, series) in (start..).zip(chunk.iter()) {
+                let said = here.binary_search_by_key(&row, |(changed, _)| *changed as usize).ok().map(|at| &here[at].1);
+                let pushed = builder.push_with(series.iter(), said.or(series.metadata()));
+                debug_assert!(pushed.is_ok());
+            }
+            builder.cut();
+        }
+        start = end;
+    }
+    builder.finish()
+}
+
 /// The layout itself, or one of full chunks if it has come to be made of too many small ones.
 pub(super) fn repacked(layout: Layout) -> Layout {
     let needed = layout.len().div_ceil(MAX_CHUNK_SERIES);
@@ -96,6 +150,23 @@ mod tests {
         let layout = layout(&[&["a", "b"], &["c"]]);
         let finder = Finder::new(&layout);
         assert_eq!([0, 1, 2].map(|row| finder.series(row).metric_name()), ["a", "b", "c"]);
+        let mut cursor = Cursor::default();
+        let mut named = |row| cursor.series(&layout, row).map(|series| series.metric_name());
+        assert_eq!([0, 2, 1, 2, 3].map(&mut named), [Some("a"), Some("c"), Some("b"), Some("c"), None]);
+        assert!(cursor.series(&Layout::default(), 0).is_none());
+    }
+
+    #[test]
+    fn only_chunks_with_a_row_of_which_something_else_is_said_are_new() {
+        let before = layout(&[&["a", "b"], &["c"], &["d", "e"]]);
+        let family = |name: &str| Metadata { family: name.into(), ..Metadata::default() }.shared();
+        let after = retold(&before, &[(1, family("b")), (4, family("e"))]);
+        let told = |layout: &Layout| layout.iter().map(|series| Some(series.metadata()?.family.to_string())).collect::<Vec<_>>();
+        assert_eq!(told(&after), [None, Some("b".to_owned()), None, None, Some("e".to_owned())]);
+        assert_eq!(names(&after), names(&before));
+        let shared: Vec<bool> = after.chunks().iter().zip(before.chunks()).map(|(one, other)| Arc::ptr_eq(one, other)).collect();
+        assert_eq!(shared, [false, true, false]);
+        assert_eq!(told(&retold(&after, &[(0, family("a"))]))[1], Some("b".to_owned()), "what was said of others stays");
     }
 
     #[test]

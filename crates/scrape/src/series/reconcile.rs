@@ -1,53 +1,107 @@
 //! Finds series that came under a new text but with labels that are known: the same series written in another way.
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
-use super::session::{UNSEEN, Visit};
+use super::columns::UNSEEN;
+use super::fresh::Fresh;
 use super::state::NO_STAMP;
+use super::visit::Visit;
+
+/// New series by their labels: of several with the same ones the first.
+struct ByLabels<'a> {
+    fresh: &'a Fresh,
+    numbers: HashTable<u32>,
+}
+
+impl<'a> ByLabels<'a> {
+    fn new(fresh: &'a Fresh) -> Self {
+        Self { fresh, numbers: HashTable::with_capacity(fresh.len()) }
+    }
+
+    /// Adds a series, unless there is one with its labels already: that one's number.
+    fn add(&mut self, number: u32) -> Option<u32> {
+        let Self { fresh, numbers } = self;
+        let (id, labels) = (fresh.ids[number as usize], fresh.series(number));
+        let same = |other: &u32| fresh.ids[*other as usize] == id && fresh.series(*other).iter().eq(labels.iter());
+        match numbers.entry(spread(id), same, |other| spread(fresh.ids[*other as usize])) {
+            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Vacant(place) => {
+                place.insert(number);
+                None
+            }
+        }
+    }
+
+    /// The series with the labels of another one.
+    fn find(&self, id: u32, labels: model::SeriesRef<'_>) -> Option<u32> {
+        let Self { fresh, numbers } = self;
+        let same = |number: &u32| fresh.ids[*number as usize] == id && fresh.series(*number).iter().eq(labels.iter());
+        numbers.find(spread(id), same).copied()
+    }
+}
+
+/// A table looks at the highest bits first, which ids don't have.
+fn spread(id: u32) -> u64 {
+    u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Numbers of new series with the labels of others, and the rows of those.
+struct SameLabels {
+    /// With those of an earlier new series.
+    seconds: Vec<(u32, u32)>,
+    /// With those of a row of the layout.
+    rows: Vec<(u32, u32)>,
+}
+
+/// Which new series are none.
+struct Settled {
+    /// By number.
+    all: Vec<bool>,
+    /// Those of a row whose old text didn't come, by their number in the columns: that row.
+    anew: HashMap<u32, u32>,
+}
 
 impl Visit<'_> {
     /// Settles new texts of known labels. A series whose old text didn't come is the same one, spelt anew; of one that came in two
     /// spellings the first counts. Returns which new series are none, by number.
     pub(super) fn reconcile(&mut self) -> Vec<bool> {
-        let mut settled = vec![false; self.columns.fresh.len()];
-        let mut by_id: HashMap<u32, Vec<u32>> = HashMap::with_capacity(settled.len());
-        for number in 0..settled.len() as u32 {
-            let fresh = &self.columns.fresh;
-            let same_id = by_id.entry(fresh.ids[number as usize]).or_default();
-            let first = same_id.iter().find(|other| fresh.series(**other).iter().eq(fresh.series(number).iter())).copied();
-            match first {
-                None => same_id.push(number),
-                Some(first) => {
-                    self.second_spelling(number, self.rows as u32 + first);
-                    settled[number as usize] = true;
-                }
-            }
+        let mut settled = Settled { all: vec![false; self.columns.fresh.len()], anew: HashMap::new() };
+        let same = self.same_labels();
+        for (number, row) in same.seconds {
+            self.second_spelling(number, row);
+            settled.all[number as usize] = true;
         }
-        for (row, number) in self.same_labels(&by_id) {
+        for (number, row) in same.rows {
             if self.columns.is_seen(row as usize) {
                 self.second_spelling(number, row);
             } else {
                 self.spelt_anew(number, row);
+                settled.anew.insert(self.rows as u32 + number, row);
             }
-            settled[number as usize] = true;
+            settled.all[number as usize] = true;
         }
-        settled
+        self.follow(&settled);
+        settled.all
     }
 
-    /// Rows of the layout with the labels of a new series: (row, number of the new series).
-    fn same_labels(&self, by_id: &HashMap<u32, Vec<u32>>) -> Vec<(u32, u32)> {
-        let (mut found, mut row) = (Vec::new(), 0);
-        let fresh = &self.columns.fresh;
+    /// New series with the labels of others. What is told of their families is told of the rows that they are.
+    fn same_labels(&mut self) -> SameLabels {
+        let (fresh, rows) = (&self.columns.fresh, self.rows as u32);
+        let mut by_labels = ByLabels::new(fresh);
+        let seconds = (0..fresh.len() as u32).filter_map(|number| Some((number, rows + by_labels.add(number)?))).collect();
+        let (mut same, mut row) = (SameLabels { seconds, rows: Vec::new() }, 0);
         for chunk in self.target.layout.chunks() {
-            for at in 0..chunk.len() {
-                if let Some(numbers) = by_id.get(&self.target.rows.ids[row]) {
-                    let same = numbers.iter().find(|number| fresh.series(**number).iter().eq(chunk.series(at).iter()));
-                    found.extend(same.map(|number| (row as u32, *number)));
+            for (at, series) in chunk.iter().enumerate() {
+                if let Some(number) = by_labels.find(self.target.rows.ids[row], series) {
+                    same.rows.push((number, row as u32));
+                    let told = fresh.series(number).metadata().filter(|told| chunk.metadata(at) != Some(*told));
+                    self.columns.families.changed.extend(told.map(|told| (row as u32, told.clone())));
                 }
                 row += 1;
             }
         }
-        found
+        same
     }
 
     /// A new series is one that also came under another text, as `row`.
@@ -58,9 +112,6 @@ impl Visit<'_> {
             let text = self.columns.fresh.texts[number as usize];
             self.target.aliases.get_or_insert_default().insert(text, row);
         }
-        let own = self.rows as u32 + number;
-        self.columns.omitted.retain(|row| *row != own);
-        self.columns.extras.retain(|(row, ..)| *row != own);
     }
 
     /// A new series is the one of `row`, whose old text didn't come.
@@ -72,12 +123,21 @@ impl Visit<'_> {
             columns.stamps.resize(columns.values.len(), NO_STAMP);
             columns.stamps[at] = columns.stamps[own];
         }
-        columns.omitted.iter_mut().filter(|row| **row as usize == own).for_each(|omitted| *omitted = row);
-        columns.extras.iter_mut().filter(|(row, ..)| *row as usize == own).for_each(|extra| extra.0 = row);
         self.seen += 1;
         self.target.rows.texts[at] = columns.fresh.texts[number as usize];
         self.target.rows.lens[at] = columns.fresh.lens[number as usize];
         self.target.index = None;
         self.target.runs.clear();
+    }
+
+    /// What is known of series beside their values goes where they went: of second spellings nowhere.
+    fn follow(&mut self, settled: &Settled) {
+        let rows = self.rows;
+        let is_settled = |row: u32| (row as usize).checked_sub(rows).is_some_and(|number| settled.all[number]);
+        let new_row = |row: u32| if is_settled(row) { settled.anew.get(&row).copied() } else { Some(row) };
+        let columns = &mut *self.columns;
+        columns.details.renumber(new_row);
+        columns.omitted.retain_mut(|row| new_row(*row).map(|new| *row = new).is_some());
+        columns.extras.retain_mut(|extra| new_row(extra.row).map(|new| extra.row = new).is_some());
     }
 }

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use model::{Batch, Chunk, Labels, Layout, LayoutBuilder, SeriesRef, labels::METRIC_NAME, stale::STALE_NAN};
+use model::{Batch, Chunk, Labels, Layout, LayoutBuilder, Metadata, MetricType, SeriesRef, labels::METRIC_NAME, stale::STALE_NAN};
 
 use super::layouts;
 
-/// In the order of [`Report`]'s fields. The last three only with `extra_metrics`.
-const NAMES: [&str; 8] = [
-    "up",
-    "scrape_duration_seconds",
-    "scrape_samples_scraped",
-    "scrape_samples_post_metric_relabeling",
-    "scrape_series_added",
-    "scrape_timeout_seconds",
-    "scrape_sample_limit",
-    "scrape_body_size_bytes",
+/// Name, help and unit, in the order of [`Report`]'s fields. The last three only with `extra_metrics`.
+const SERIES: [(&str, &str, &str); 8] = [
+    ("up", "Whether the last scrape of the target was good: 1, or 0 if it failed.", "targets"),
+    ("scrape_duration_seconds", "How long the last scrape took.", "seconds"),
+    ("scrape_samples_scraped", "Samples that the target exposed in the last scrape.", "samples"),
+    ("scrape_samples_post_metric_relabeling", "Samples that were left after relabelling.", "samples"),
+    ("scrape_series_added", "Series that the scrape before did not have.", "series"),
+    ("scrape_timeout_seconds", "How long a scrape of the target may take.", "seconds"),
+    ("scrape_sample_limit", "How many samples a scrape may bring; 0 if there is no limit.", "samples"),
+    ("scrape_body_size_bytes", "Size of the last body; -1 if it was larger than allowed, 0 if the scrape failed otherwise.", "bytes"),
 ];
 const BASIC: usize = 5;
 
@@ -49,15 +49,16 @@ pub struct ReportSeries {
 }
 
 impl ReportSeries {
-    /// Report series with the target's labels; eight instead of five with `extra`.
+    /// Report series with the target's labels; eight instead of five with `extra`. With `metadata` they have their own.
     #[must_use]
-    pub fn new(source: u64, labels: &Labels, extra: bool) -> Self {
+    pub fn new(source: u64, labels: &Labels, extra: bool, metadata: bool) -> Self {
         let mut builder = LayoutBuilder::default();
-        for name in &NAMES[..if extra { NAMES.len() } else { BASIC }] {
+        for (name, help, unit) in SERIES.into_iter().take(if extra { SERIES.len() } else { BASIC }) {
             let mut set = labels.to_builder();
             set.set(METRIC_NAME, name);
+            let said = || Metadata { family: name.into(), kind: MetricType::Gauge, help: help.into(), unit: unit.into() }.shared();
             // A target with more labels than a chunk holds was refused when it was built.
-            let pushed = builder.push(set.iter());
+            let pushed = builder.push_with(set.iter(), metadata.then(said).as_ref());
             debug_assert!(pushed.is_ok());
         }
         Self { source, layout: Arc::new(builder.finish()), alive: false }
@@ -118,18 +119,18 @@ mod tests {
     #[test]
     fn a_report_has_five_series_or_eight() {
         let of = |extra| {
-            let batch = ReportSeries::new(1, &labels(), extra).batch(1000, &REPORT);
+            let batch = ReportSeries::new(1, &labels(), extra, false).batch(1000, &REPORT);
             batch.iter().map(|(series, at, value)| (series.metric_name().to_owned(), at, value)).collect::<Vec<_>>()
         };
         let values = [1.0, 0.25, 7.0, 6.0, 5.0, 10.0, 100.0, -1.0];
-        let expected: Vec<_> = NAMES.iter().zip(values).map(|(name, value)| ((*name).to_owned(), 1000, value)).collect();
+        let expected: Vec<_> = SERIES.iter().zip(values).map(|((name, ..), value)| ((*name).to_owned(), 1000, value)).collect();
         assert_eq!(of(true), expected);
         assert_eq!(of(false), expected[..5]);
     }
 
     #[test]
     fn every_report_has_the_same_layout_with_the_targets_labels() {
-        let mut series = ReportSeries::new(7, &labels(), false);
+        let mut series = ReportSeries::new(7, &labels(), false, false);
         let (one, two) = (series.batch(1, &REPORT), series.batch(2, &REPORT));
         assert!(Arc::ptr_eq(&one.layout, &two.layout));
         assert_eq!(one.layout.iter().next().unwrap().to_labels().to_string(), r#"{__name__="up", instance="i", job="j"}"#);
@@ -137,8 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn report_series_say_what_they_are_only_if_they_are_asked() {
+        let told = |metadata| {
+            let series = ReportSeries::new(1, &labels(), true, metadata);
+            series
+                .layout()
+                .iter()
+                .filter_map(|series| Some((series.metadata()?.family.to_string(), series.metadata()?.kind)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(true), SERIES.map(|(name, ..)| (name.to_owned(), MetricType::Gauge)));
+        assert!(told(false).is_empty());
+    }
+
+    #[test]
     fn reports_end_once() {
-        let mut series = ReportSeries::new(7, &labels(), false);
+        let mut series = ReportSeries::new(7, &labels(), false, false);
         assert!(series.end(1).is_none(), "there was no report");
         series.batch(1, &REPORT);
         assert!(series.end(2).unwrap().values.iter().all(|value| is_stale(*value)));

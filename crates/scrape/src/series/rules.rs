@@ -1,5 +1,7 @@
 //! What a scrape may bring and how it is to be taken: the part of a scrape configuration that concerns series.
 
+use exposition::HistogramForms;
+
 /// Which names are valid, as `metric_name_validation_scheme` says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NameValidation {
@@ -29,6 +31,25 @@ pub struct Rules {
     pub label_value_length_limit: usize,
     /// Names that are not valid by this fail the scrape.
     pub names: NameValidation,
+    /// Which forms of histograms are taken.
+    pub histograms: HistogramForms,
+    /// Native histograms with more buckets are made coarser; those that can't be fail the scrape.
+    pub bucket_limit: usize,
+    /// Native histograms of a finer schema are made coarser, see [`model::max_schema`].
+    pub max_schema: i32,
+    /// Series keep what the target says about their families.
+    pub honor_metadata: bool,
+    /// Series get their type and unit as labels `__type__` and `__unit__`.
+    pub type_and_unit_labels: bool,
+    /// A sample of zero is written at the time at which a series says that its counting began.
+    pub start_zeros: bool,
+}
+
+impl Rules {
+    /// Whether it matters what the target says about families.
+    pub(super) fn wants_families(&self) -> bool {
+        self.honor_metadata || self.type_and_unit_labels
+    }
 }
 
 impl Default for Rules {
@@ -43,6 +64,12 @@ impl Default for Rules {
             label_name_length_limit: 0,
             label_value_length_limit: 0,
             names: NameValidation::Legacy,
+            histograms: HistogramForms::default(),
+            bucket_limit: 0,
+            max_schema: model::max_schema(0.0),
+            honor_metadata: false,
+            type_and_unit_labels: false,
+            start_zeros: false,
         }
     }
 }

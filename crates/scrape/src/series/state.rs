@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use exposition::ClassicHistograms;
 use hashbrown::HashMap;
 use model::{Batch, Labels, Layout, stale::STALE_NAN};
 
 use super::comments::Runs;
+use super::exemplars::Memory;
+use super::format::Format;
 use super::index::Index;
 use super::layouts;
 use super::rules::Rules;
@@ -47,12 +50,20 @@ pub struct TargetSeries {
     pub(super) rows: Rows,
     /// Per row the last timestamp that the target gave, or [`NO_STAMP`]; only if any series has one.
     pub(super) stamps: Option<Box<[i64]>>,
+    /// The format of the last body.
+    pub(super) format: Format,
     pub(super) index: Option<Index>,
     /// Other texts of series that a row already stands for, by hash. Only valid with the layout they were found with.
     pub(super) aliases: Option<Box<HashMap<u64, u32>>>,
     pub(super) runs: Runs,
+    /// What is remembered of classic histograms; only where they are converted outside of their parser.
+    pub(super) classic: Option<Box<ClassicHistograms>>,
     /// The series have samples that no staleness marker has ended yet.
     pub(super) alive: bool,
+    /// The latest exemplars; only if any series has one.
+    pub(super) exemplars: Option<Box<Memory>>,
+    /// The time of the latest samples or staleness markers that did not have their own, here or where the series were inherited from.
+    pub(super) last_time: i64,
     /// Series that somebody else scraped before, or this target under other rules: what of them doesn't come again gets a marker.
     pub(super) inherited: Option<Arc<Layout>>,
 }
@@ -69,10 +80,14 @@ impl TargetSeries {
             layout: Arc::default(),
             rows: Rows::default(),
             stamps: None,
+            format: Format::default(),
             index: None,
             aliases: None,
             runs: Runs::default(),
+            classic: None,
             alive: false,
+            exemplars: None,
+            last_time: i64::MIN,
             inherited: None,
         }
     }
@@ -82,14 +97,35 @@ impl TargetSeries {
         self.rules = rules;
     }
 
-    /// Takes over series that were scraped elsewhere: those that the next scrape doesn't bring get staleness markers.
-    pub fn inherit(&mut self, layout: Arc<Layout>) {
+    /// Takes over series that were scraped elsewhere up to `last_time`: those that the next scrape doesn't bring get staleness markers.
+    pub fn inherit(&mut self, layout: Arc<Layout>, last_time: i64) {
+        self.last_time = self.last_time.max(last_time);
         self.inherited = if layout.is_empty() { None } else { Some(layout) };
     }
 
-    /// Begins a scrape whose samples are of `timestamp` (milliseconds since the epoch) unless they have their own.
-    pub fn begin<'a>(&'a mut self, timestamp: i64, scratch: &'a mut Scratch) -> Session<'a> {
-        Session::new(self, timestamp, scratch)
+    /// Begins a scrape whose samples are of `timestamp` (milliseconds since the epoch) unless they have their own, and whose body comes
+    /// in `format`.
+    pub fn begin<'a>(&'a mut self, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Session<'a> {
+        if std::mem::replace(&mut self.format, format) != format {
+            self.forget_texts();
+        }
+        if self.rules.histograms.convert_classic && format != Format::Protobuf {
+            self.classic.get_or_insert_default().begin();
+        } else {
+            self.classic = None;
+        }
+        Session::new(self, timestamp, format, scratch)
+    }
+
+    /// Forgets how series are written: in another format the same text may be wrong, or another series. The series stay known by their
+    /// labels.
+    fn forget_texts(&mut self) {
+        let rows = &mut self.rows;
+        // Different numbers, as they go into an index.
+        (0..).zip(&mut rows.texts).for_each(|(row, text)| *text = row);
+        rows.lens.fill(0);
+        (self.index, self.aliases, self.classic) = (None, None, None);
+        self.runs.clear();
     }
 
     /// Notes that a scrape failed, or that there will be no other: staleness markers for all series that have none yet.
@@ -108,7 +144,7 @@ impl TargetSeries {
         if let Some(inherited) = self.inherited.take() {
             mark(inherited);
         }
-        self.alive = false;
+        (self.alive, self.last_time) = (false, self.last_time.max(timestamp));
         batches
     }
 
@@ -145,6 +181,8 @@ impl TargetSeries {
             + self.stamps.as_ref().map_or(0, |stamps| 8 * stamps.len())
             + self.index.as_ref().map_or(0, Index::heap_bytes)
             + self.aliases.as_ref().map_or(0, |aliases| aliases.allocation_size())
+            + self.exemplars.as_ref().map_or(0, |memory| memory.allocation_size())
+            + self.classic.as_ref().map_or(0, |classic| size_of::<ClassicHistograms>() + classic.heap_bytes())
             + self.runs.heap_bytes()
     }
 

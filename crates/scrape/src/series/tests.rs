@@ -1,7 +1,12 @@
 //! The series of a target through many scrapes, without I/O. What the tests share is here.
 
 mod changes;
+mod conversion;
+mod details;
 mod failures;
+mod families;
+mod open_metrics;
+mod protobuf;
 mod random;
 mod steady;
 mod timestamps;
@@ -10,7 +15,7 @@ use std::sync::Arc;
 
 use model::{Batch, Labels, stale::is_stale};
 
-use super::{Counts, Rules, Scraped, Scratch, SeriesError, TargetSeries};
+use super::{Counts, Format, Rules, Scraped, Scratch, SeriesError, TargetSeries};
 
 /// A target with `job="j"` and whatever the last scrapes left in its scratch.
 struct Target {
@@ -31,10 +36,14 @@ impl Target {
 
     /// A scrape one second after the last one.
     fn try_scrape(&mut self, body: &str) -> Result<Scraped, (SeriesError, Counts)> {
+        self.try_read(Format::PrometheusText, body.as_bytes())
+    }
+
+    fn try_read(&mut self, format: Format, body: &[u8]) -> Result<Scraped, (SeriesError, Counts)> {
         self.now += 1000;
-        let mut session = self.series.begin(self.now, &mut self.scratch);
+        let mut session = self.series.begin(self.now, format, &mut self.scratch);
         // In two pieces: nothing may depend on the whole body being there.
-        let (one, two) = body.as_bytes().split_at(body.len() / 2);
+        let (one, two) = body.split_at(body.len() / 2);
         for piece in [one, two] {
             if let Err(error) = session.feed(piece) {
                 return Err((error, session.counts()));

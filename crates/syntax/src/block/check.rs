@@ -64,7 +64,8 @@ fn missing_message(field: &Field) -> String {
     format!("missing required {kind} {:?}", field.name)
 }
 
-fn literal_error(attribute: &Attribute, info: &TypeInfo) -> Option<Diagnostic> {
+/// Why an attribute's value cannot fit, as far as its literals tell.
+pub(super) fn literal_error(attribute: &Attribute, info: &TypeInfo) -> Option<Diagnostic> {
     let error = mismatch(&attribute.value, info)?;
     Some(match info.is_secret() {
         true => secret_error(&attribute.name.name, &attribute.value, &error),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::check::literal_error;
 use super::structure::{Structure, label_error};
 use super::{Block, BlockEnum, Schema};
 use crate::ast;
@@ -25,6 +26,8 @@ pub struct Decoder<'a> {
     late: Vec<Diagnostic>,
     /// Errors from inside of nested blocks, in the order of the blocks.
     nested: Vec<(u32, Diagnostics)>,
+    /// Something depends on a value that is not known yet, so there is no outcome, though nothing may be wrong.
+    undetermined: bool,
 }
 
 impl<'a> Decoder<'a> {
@@ -38,6 +41,7 @@ impl<'a> Decoder<'a> {
             header: Span::new(body.span.start, body.span.start),
             late: Vec::new(),
             nested: Vec::new(),
+            undetermined: false,
         }
     }
 
@@ -62,10 +66,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Whether anything was wrong so far.
+    /// Whether anything was wrong so far, or can't be decided yet.
     #[must_use]
     pub fn failed(&self) -> bool {
-        !(self.structure.errors.is_empty() && self.late.is_empty() && self.nested.is_empty())
+        self.undetermined || !(self.structure.errors.is_empty() && self.late.is_empty() && self.nested.is_empty())
     }
 
     /// Statement errors and those of nested blocks by place, then the late ones.
@@ -106,6 +110,9 @@ impl<'a> Decoder<'a> {
     }
 
     fn convert<T: FromValue>(&mut self, attribute: &ast::Attribute, required: bool) -> Option<T> {
+        if self.scope.awaits(&attribute.value) {
+            return self.stand_in(attribute);
+        }
         let value = match eval::evaluate(&attribute.value, self.scope) {
             Ok(value) => value,
             Err(diagnostic) => {
@@ -125,6 +132,14 @@ impl<'a> Decoder<'a> {
                 None
             }
         }
+    }
+
+    /// For an attribute whose value is not known yet: what its literals already tell is checked.
+    fn stand_in<T: FromValue>(&mut self, attribute: &ast::Attribute) -> Option<T> {
+        self.structure.errors.extend(literal_error(attribute, &TypeInfo::of::<T>()));
+        let stand_in = T::stand_in();
+        self.undetermined |= stand_in.is_none();
+        stand_in
     }
 
     fn missing(&mut self, kind: &str, name: &str) {

@@ -24,6 +24,11 @@ impl<T: FromValue> FromValue for Vec<T> {
     fn shape() -> Shape {
         Shape::Array(TypeInfo::of::<T>)
     }
+
+    /// A list of one, as hooks may want at least that.
+    fn stand_in() -> Option<Self> {
+        Some(vec![T::stand_in()?])
+    }
 }
 
 impl<T: ToValue> ToValue for Vec<T> {

@@ -10,6 +10,9 @@ use super::parsed::{Said, Series, Symbol};
 use super::wire::{Malformed, Reader};
 use super::{Version, v1, v2};
 
+/// Names and values of a series' labels.
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+
 /// A chunk takes no series with more labels (`model::ChunkBuilder::push`).
 const MAX_LABELS: usize = 32_767;
 /// Most characters of an exemplar's names and values together (OpenMetrics 1.0, "Exemplars"; Prometheus drops longer ones).
@@ -56,7 +59,7 @@ impl<'a> Texts<'a> {
     ///
     /// # Errors
     /// The outer one if the message is broken, the inner one if the labels can't be a series'.
-    pub fn of_series(&self, series: &Series, type_and_unit: bool) -> Result<Result<Vec<(&'a str, &'a str)>, String>, Malformed> {
+    pub fn of_series(&self, series: &Series, type_and_unit: bool) -> Result<Result<Pairs<'a>, String>, Malformed> {
         let mut pairs = self.pairs(Reader::part(self.request, series.from as usize, series.to as usize))?;
         let (kind, unit) = (metric_type(series.said.kind), self.symbol(u64::from(series.said.unit)));
         if type_and_unit && (kind != MetricType::Unknown || !unit.is_empty()) {

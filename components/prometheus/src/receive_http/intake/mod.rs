@@ -116,7 +116,7 @@ pub struct Intake {
     identity: Identity,
     known: KnownChunks,
     options: Options,
-    idle: Mutex<Vec<Box<Memory>>>,
+    idle: Mutex<Vec<Memory>>,
 }
 
 /// What one request at a time needs.
@@ -147,7 +147,7 @@ impl Intake {
     pub fn take(&self, body: &[u8], version: Version, now_ms: i64, refusals: &mut Refusals) -> Result<Taken, Rejected> {
         let mut memory = self.idle.lock().pop().unwrap_or_default();
         let taken = unpack(body, &mut memory.unpacked).and_then(|len| {
-            let Memory { unpacked, parsed, scratch } = &mut *memory;
+            let Memory { unpacked, parsed, scratch } = &mut memory;
             self.read(&unpacked[..len], version, now_ms, parsed, scratch, refusals)
         });
         self.put_back(memory);
@@ -160,7 +160,7 @@ impl Intake {
     /// As [`Intake::take`].
     pub fn take_plain(&self, request: &[u8], version: Version, now_ms: i64, refusals: &mut Refusals) -> Result<Taken, Rejected> {
         let mut memory = self.idle.lock().pop().unwrap_or_default();
-        let Memory { parsed, scratch, .. } = &mut *memory;
+        let Memory { parsed, scratch, .. } = &mut memory;
         let taken = self.read(request, version, now_ms, parsed, scratch, refusals);
         self.put_back(memory);
         taken
@@ -201,7 +201,7 @@ impl Intake {
         assembly.run(scratch, refusals)
     }
 
-    fn put_back(&self, mut memory: Box<Memory>) {
+    fn put_back(&self, mut memory: Memory) {
         if memory.unpacked.capacity() > MAX_KEPT_BYTES {
             memory.unpacked = Vec::new();
         }

@@ -101,7 +101,7 @@ fn inherited_series_that_don_t_come_get_markers() {
     let mut before = Target::new(Rules::default());
     before.scrape("a 1\nb 2\nc{x=\"y\"} 3\n");
     let mut after = Target::new(Rules::default());
-    after.series.inherit(before.series.live());
+    after.series.inherit(before.series.live(), 0);
     assert_eq!(after.series.live().len(), 3, "handed on as it is before the first scrape");
     let scraped = after.scrape("a 1\nd 4\n");
     assert_eq!(lines(&scraped.batches), ["a @1000 1", "d @1000 4", "b @1000 stale", "c x=y @1000 stale"]);
@@ -113,7 +113,7 @@ fn inherited_series_end_with_a_failed_first_scrape() {
     let mut before = Target::new(Rules::default());
     before.scrape("a 1\n");
     let mut after = Target::new(Rules::default());
-    after.series.inherit(before.series.live());
+    after.series.inherit(before.series.live(), 0);
     assert_eq!(after.fail("!\n").1, ["a @1000 stale"]);
     assert!(after.series.live().is_empty());
 }

@@ -29,7 +29,7 @@ fn a_dropped_session_changes_nothing() {
     let mut target = Target::new(Rules::default());
     target.scrape("a 1\n");
     {
-        let mut session = target.series.begin(1500, &mut target.scratch);
+        let mut session = target.series.begin(1500, Format::PrometheusText, &mut target.scratch);
         session.feed(b"b 1\nc 1\n").unwrap();
     }
     assert_eq!(lines(&target.scrape("a 1\n").batches), ["a @2000 1"]);
@@ -95,4 +95,20 @@ fn the_end_of_a_target_ends_its_series_once() {
     assert_eq!(lines(&target.series.end(1500)), ["a @1500 stale", "b @1500 stale"]);
     assert!(target.series.end(1600).is_empty());
     assert!(target.series.live().is_empty());
+}
+
+#[test]
+fn new_series_have_a_bound_of_memory_and_known_ones_have_none() {
+    let body = plain("m", 5000).concat();
+    let mut target = Target::new(Rules::default());
+    let mut scrape = |max: usize| {
+        target.now += 1000;
+        let mut session = target.series.begin(target.now, Format::PrometheusText, &mut target.scratch).with_max_memory(max);
+        session.feed(body.as_bytes()).map(|()| session.finish().unwrap().counts.added)
+    };
+    let error = scrape(50_000).unwrap_err();
+    assert_eq!(error, SeriesError::Memory { limit: 50_000 });
+    assert!(error.to_string().contains("--scrape.max-body-size"));
+    assert_eq!(scrape(1_000_000), Ok(5000));
+    assert_eq!(scrape(50_000), Ok(0));
 }

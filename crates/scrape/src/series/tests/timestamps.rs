@@ -2,16 +2,9 @@
 
 use super::*;
 
-const TRACKED: Rules = Rules {
-    honor_labels: false,
-    honor_timestamps: true,
-    track_timestamps_staleness: true,
-    sample_limit: 0,
-    label_limit: 0,
-    label_name_length_limit: 0,
-    label_value_length_limit: 0,
-    names: super::super::NameValidation::Legacy,
-};
+fn tracked() -> Rules {
+    Rules { track_timestamps_staleness: true, ..Rules::default() }
+}
 
 #[test]
 fn timestamps_are_taken_if_they_are_honoured() {
@@ -29,7 +22,7 @@ fn series_with_timestamps_get_markers_only_if_tracked() {
     let mut target = Target::new(Rules::default());
     target.scrape("a 1 500\nb 2\n");
     assert_eq!(lines(&target.scrape("c 1\n").batches), ["c @2000 1", "b @2000 stale"]);
-    let mut target = Target::new(TRACKED);
+    let mut target = Target::new(tracked());
     target.scrape("a 1 500\nb 2\n");
     assert_eq!(lines(&target.scrape("c 1\n").batches), ["c @2000 1", "a @2000 stale", "b @2000 stale"]);
 }
@@ -40,7 +33,7 @@ fn a_failed_scrape_ends_series_with_timestamps_only_if_tracked() {
     target.scrape("a 1 500\nb 2\n");
     assert_eq!(target.series.live().len(), 1);
     assert_eq!(target.fail("!").1, ["b @2000 stale"]);
-    let mut target = Target::new(TRACKED);
+    let mut target = Target::new(tracked());
     target.scrape("a 1 500\nb 2\n");
     assert_eq!(target.fail("!").1, ["a @2000 stale", "b @2000 stale"]);
     let mut target = Target::new(Rules::default());
