@@ -208,19 +208,20 @@ fn finer_resolutions_are_reduced_to_eight() {
 fn histograms_that_contradict_themselves_refuse_the_request() {
     let good = native();
     for (bad, part) in [
-        (Histogram { schema: -5, ..good.clone() }, "schema -5"),
-        (Histogram { schema: 53, ..good.clone() }, "schema 53"),
+        (Histogram { schema: -5, ..good.clone() }, "got -5"),
+        (Histogram { schema: 53, ..good.clone() }, "got 53"),
         (Histogram { count: Some(histogram::Count::CountInt(7)), ..good.clone() }, "6 observations"),
         (Histogram { count: Some(histogram::Count::CountInt(5)), sum: f64::NAN, ..good.clone() }, "6 observations"),
         (Histogram { positive_deltas: vec![1, -2, 1], ..good.clone() }, "negative"),
-        (Histogram { positive_deltas: vec![1], ..good.clone() }, "3 buckets, but 1"),
+        (Histogram { positive_deltas: vec![1], ..good.clone() }, "need 3 buckets, have 1"),
         (
             Histogram { positive_spans: vec![BucketSpan { offset: 0, length: 2 }, BucketSpan { offset: -1, length: 1 }], ..good.clone() },
             "offset",
         ),
-        (Histogram { custom_values: vec![1.0], ..good.clone() }, "custom"),
-        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, ..good.clone() }, "custom"),
-        (Histogram { positive_spans: vec![BucketSpan { offset: 0, length: u32::MAX }], ..good.clone() }, "4294967295 buckets"),
+        (Histogram { custom_values: vec![1.0], ..good.clone() }, "custom bounds"),
+        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, ..good.clone() }, "offset"),
+        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, zero_threshold: 1.0, ..Histogram::default() }, "custom buckets"),
+        (Histogram { positive_spans: vec![BucketSpan { offset: 0, length: u32::MAX }], ..good.clone() }, "need 4294967295 buckets"),
     ] {
         let (rejected, _) = take(&request(vec![with_histogram(bad)]), Version::V1);
         let error = rejected.unwrap_err().0;
@@ -241,7 +242,7 @@ fn custom_bounds_must_increase_be_finite_and_be_enough() {
     };
     for bad in [custom(&[1.0, 1.0], 1), custom(&[1.0, f64::INFINITY], 1), custom(&[f64::NAN], 1), custom(&[1.0], 3)] {
         let (rejected, _) = take(&request(vec![with_histogram(bad.clone())]), Version::V1);
-        assert!(rejected.unwrap_err().0.contains("custom bounds"), "{bad:?}");
+        assert!(rejected.unwrap_err().0.contains("bounds must be finite"), "{bad:?}");
     }
     taken(vec![with_histogram(custom(&[f64::NEG_INFINITY, 1.0], 3))]);
 }
