@@ -165,7 +165,7 @@ pub struct ChunkBuilder {
     text: String,
     symbol_ends: Vec<u32>,
     /// Texts to symbols; open addressing over `symbol_ends` would save little, as builders are short-lived.
-    lookup: std::collections::HashMap<Box<str>, u16>,
+    lookup: hashbrown::HashMap<Box<str>, u16>,
     pairs: Vec<(u16, u16)>,
     series_ends: Vec<u32>,
     families: Vec<Arc<Metadata>>,

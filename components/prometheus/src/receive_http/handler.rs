@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::arguments::{MESSAGE_1, MESSAGE_2};
-use super::intake::{Intake, MAX_REQUEST, Refusals, Taken, Version};
+use super::intake::{Intake, MAX_REQUEST, Packing, Refusals, Taken, Version};
 use super::metrics::Metrics;
 use super::repeats::{Repeats, Written};
 
@@ -88,11 +88,7 @@ impl Handler {
         if !self.flow.load().accepts[version as usize] {
             return Err(Refusal::Unsupported(format!("the protobuf message {} is not accepted by this server", message(version))));
         }
-        let mut encodings = request.headers().get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
-        if let Some(other) = encodings.find(|encoding| !["", "snappy"].contains(encoding)) {
-            let message = format!("{other} encoding (compression) is not accepted by this server; only snappy is acceptable");
-            return Err(Refusal::Unsupported(message));
-        }
+        let packing = packing(request.headers())?;
         let (head, body) = RequestBody::read(request, MAX_REQUEST, &self.memory).await?;
         let key = self.repeats.key(&body);
         if head.headers.contains_key(RETRY_ATTEMPT)
@@ -102,20 +98,21 @@ impl Handler {
             return Ok(answer(StatusCode::NO_CONTENT, version, written, Bytes::new()));
         }
         if body.len() < LARGE {
-            return self.take(&body, key, version);
+            return self.take(&body, key, packing, version);
         }
         let _place = self.large.acquire().await; // never closed
         let this = self.clone();
-        let taken = tokio::task::spawn_blocking(move || this.take(&body, key, version)).await;
+        let taken = tokio::task::spawn_blocking(move || this.take(&body, key, packing, version)).await;
         taken.unwrap_or_else(|_| Err(Refusal::Malformed("the request could not be read".to_owned()))) // a panic, reported already
     }
 
     /// Reads a request and hands on what is in it. A request is taken wholly: while a receiver lacks a part of it, it is not acknowledged,
     /// and when it comes again, the others are not given theirs a second time.
-    fn take(&self, body: &[u8], key: u128, version: Version) -> Result<Reply, Refusal> {
+    fn take(&self, body: &[u8], key: u128, packing: Packing, version: Version) -> Result<Reply, Refusal> {
         let mut refusals = Refusals::default();
-        let taken = self.intake.load().take(body, version, now_ms(), &mut refusals).map_err(|rejected| Refusal::Malformed(rejected.0));
-        let Taken { batches, samples, histograms, exemplars, dropped_exemplars } = taken?;
+        let taken = self.intake.load().take(body, packing, version, now_ms(), &mut refusals);
+        let Taken { batches, samples, histograms, exemplars, dropped_exemplars } =
+            taken.map_err(|rejected| Refusal::Malformed(rejected.0))?;
         let flow = self.flow.load();
         let mut progress = self.repeats.progress(key, flow.generation);
         let mut outcome = Ok(());
@@ -229,6 +226,19 @@ impl Refusal {
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
         reply
+    }
+}
+
+/// How a request is compressed: in snappy's block format if it does not say. Prometheus takes nothing else; zstd is for our own senders
+/// and VictoriaMetrics'.
+fn packing(headers: &HeaderMap) -> Result<Packing, Refusal> {
+    let mut given = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
+    match (given.next().unwrap_or_default(), given.next()) {
+        ("" | "snappy", None) => Ok(Packing::Snappy),
+        ("zstd", None) => Ok(Packing::Zstd),
+        (other, _) => Err(Refusal::Unsupported(format!(
+            "{other} encoding (compression) is not accepted by this server; only snappy and zstd are acceptable"
+        ))),
     }
 }
 

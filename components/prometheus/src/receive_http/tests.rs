@@ -181,7 +181,8 @@ async fn what_prometheus_does_not_take_is_refused_with_its_status() {
         (post("/api/v1/write"), body.clone(), 404, "/api/v1/metrics/write"),
         (post(handler::PATH).header("content-type", "text/plain"), body.clone(), 415, "application/x-protobuf"),
         (post(handler::PATH).header("content-type", "application/x-protobuf;proto=x.Y"), body.clone(), 415, "x.Y"),
-        (v1().header("content-encoding", "zstd"), body.clone(), 415, "snappy"),
+        (v1().header("content-encoding", "zstd"), body.clone(), 415, "snappy and zstd"),
+        (post(handler::PATH).header("content-encoding", "zstd"), body.clone(), 400, "zstd"),
         (post(handler::PATH).header("content-encoding", "gzip"), body.clone(), 415, "gzip encoding"),
         (v1(), b"garbage".to_vec(), 400, "snappy"),
         (v1(), Vec::new(), 400, "snappy"),
@@ -196,9 +197,18 @@ async fn what_prometheus_does_not_take_is_refused_with_its_status() {
     }
     assert_eq!(stage.collected(0).samples(), 0);
     assert_eq!(stage.send(post(handler::PATH), body).await.status, 204, "without any headers it is 1.0 in snappy");
-    for (reason, count) in [("method", 1), ("unsupported", 4), ("malformed", 3), ("too_large", 1)] {
+    for (reason, count) in [("method", 1), ("unsupported", 4), ("malformed", 4), ("too_large", 1)] {
         assert!(stage.metric(&format!("collector_receive_http_rejected_requests_total{{reason=\"{reason}\"}} {count}")), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn zstd_is_taken_as_well() {
+    let stage = Stage::new(1, "");
+    let body = zstd::bulk::compress(&message(3).encode_to_vec(), 1).unwrap();
+    let request = Request::post(handler::PATH).header("content-encoding", "zstd");
+    assert_eq!(stage.send(request, body).await.status, 204);
+    assert_eq!(stage.collected(0).samples(), 3);
 }
 
 #[tokio::test]

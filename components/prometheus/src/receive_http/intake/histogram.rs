@@ -1,35 +1,14 @@
-//! Native histograms: the message is the same in both versions (`prompb/types.proto`, `write/v2/types.proto`). What Prometheus refuses
-//! (`model/histogram`, `Validate`) is refused here; resolutions beyond 8 are reduced as it does.
+//! Native histograms: the message is the same in both versions (`prompb/types.proto`, `write/v2/types.proto`). What Prometheus refuses is
+//! refused here; resolutions that are too fine are reduced as it does.
 
 use model::stale::{STALE_NAN, is_stale};
-use model::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span};
+use model::{Counts, EXPONENTIAL_SCHEMAS, Histogram, InvalidHistogram, ResetHint, Span};
 
 use super::parsed::Parsed;
 use super::wire::{Malformed, Reader, Value, signed};
 
-/// The resolutions that are kept as they are.
-const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=8;
-/// Finer ones that are known, and reduced to 8.
-const FINE_SCHEMAS: std::ops::RangeInclusive<i32> = 9..=52;
-
-/// Why a histogram is refused.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Flaw {
-    #[error("the histogram has schema {0}, which must be -4 to 8, or -53 for custom buckets")]
-    Schema(i32),
-    #[error("the histogram's spans have {spans} buckets, but {buckets} are there")]
-    Buckets { spans: u64, buckets: usize },
-    #[error("the histogram has a span whose offset is negative")]
-    Offset,
-    #[error("the histogram has a bucket whose count is negative")]
-    Negative,
-    #[error("the histogram's buckets have {buckets} observations, but its count is {count}")]
-    Count { buckets: u64, count: u64 },
-    #[error("the histogram's custom bounds must be finite and strictly increasing, and enough for its spans")]
-    Bounds,
-    #[error("a histogram with custom buckets must have neither a zero bucket nor negative ones, and others no custom bounds")]
-    Custom,
-}
+/// Resolutions that are finer than what is kept, and known (Prometheus `model/histogram`, `ExponentialSchemaMaxReserved`).
+const FINE_SCHEMAS: std::ops::RangeInclusive<i32> = *EXPONENTIAL_SCHEMAS.end() + 1..=52;
 
 /// A histogram with the times that belong to it.
 pub(super) struct Timed {
@@ -38,7 +17,7 @@ pub(super) struct Timed {
     /// When the counting began; 0 if that is not known.
     pub start: i64,
     /// Or why it is refused.
-    pub histogram: Result<Histogram, Flaw>,
+    pub histogram: Result<Histogram, InvalidHistogram>,
 }
 
 impl Timed {
@@ -155,11 +134,7 @@ fn doubles(value: Value<'_>, all: &mut Vec<f64>, memory: &mut Parsed) -> Result<
 }
 
 impl Fields {
-    fn finish(mut self) -> Result<Histogram, Flaw> {
-        if FINE_SCHEMAS.contains(&self.schema) {
-            self.reduce()?;
-        }
-        self.check()?;
+    fn finish(self) -> Result<Histogram, InvalidHistogram> {
         let counts = match self.count_float {
             None => Counts::Integer {
                 count: self.count_int,
@@ -174,7 +149,7 @@ impl Fields {
                 negative: self.negative.counts.into(),
             },
         };
-        Ok(Histogram {
+        let mut histogram = Histogram {
             schema: self.schema,
             zero_threshold: self.zero_threshold,
             sum: self.sum,
@@ -188,129 +163,11 @@ impl Fields {
                 3 => ResetHint::Gauge,
                 _ => ResetHint::Unknown,
             },
-        })
-    }
-
-    fn check(&self) -> Result<(), Flaw> {
-        let is_float = self.count_float.is_some();
-        self.positive.check_spans(is_float, false)?;
-        self.negative.check_spans(is_float, false)?;
-        if self.schema == CUSTOM_BUCKETS_SCHEMA {
-            self.check_custom(is_float)?;
-        } else if !SCHEMAS.contains(&self.schema) {
-            return Err(Flaw::Schema(self.schema));
-        } else if !self.custom_values.is_empty() {
-            return Err(Flaw::Custom);
+        };
+        if FINE_SCHEMAS.contains(&histogram.schema) {
+            histogram.reduce_resolution(*EXPONENTIAL_SCHEMAS.end())?;
         }
-        match self.count_float {
-            Some(count) => self.check_floats(count),
-            None => self.check_integers(),
-        }
-    }
-
-    fn check_custom(&self, is_float: bool) -> Result<(), Flaw> {
-        let zero = if is_float { self.zero_float } else { self.zero_int as f64 };
-        let negative = &self.negative;
-        if zero != 0.0 || self.zero_threshold != 0.0 || !negative.spans.is_empty() || negative.buckets(is_float) > 0 {
-            return Err(Flaw::Custom);
-        }
-        let increasing = self.custom_values.windows(2).all(|pair| pair[0] < pair[1]);
-        let finite = self.custom_values.iter().all(|bound| !bound.is_nan()) && self.custom_values.last() != Some(&f64::INFINITY);
-        self.positive.check_spans(is_float, true)?;
-        let reach: u64 = self.positive.spans.iter().map(|span| u64::from(span.length) + span.offset.unsigned_abs() as u64).sum();
-        if increasing && finite && reach <= self.custom_values.len() as u64 + 1 { Ok(()) } else { Err(Flaw::Bounds) }
-    }
-
-    fn check_floats(&self, count: f64) -> Result<(), Flaw> {
-        let mut counts = self.positive.counts.iter().chain(&self.negative.counts).chain([&count, &self.zero_float]);
-        if counts.any(|count| *count < 0.0) { Err(Flaw::Negative) } else { Ok(()) }
-    }
-
-    fn check_integers(&self) -> Result<(), Flaw> {
-        let total = self.positive.total()?.wrapping_add(self.negative.total()?).wrapping_add(self.zero_int);
-        let fits = if self.sum.is_nan() { total <= self.count_int } else { total == self.count_int };
-        if fits { Ok(()) } else { Err(Flaw::Count { buckets: total, count: self.count_int }) }
-    }
-
-    /// Joins buckets until the resolution is 8 (native histograms, "Bucket Layout": bucket `i` of a resolution goes into `ceil(i / 2)` of
-    /// the one below).
-    fn reduce(&mut self) -> Result<(), Flaw> {
-        let is_float = self.count_float.is_some();
-        let steps = (self.schema - *SCHEMAS.end()) as u32;
-        for side in [&mut self.positive, &mut self.negative] {
-            side.check_spans(is_float, false)?;
-            side.reduce(is_float, steps);
-        }
-        self.schema = *SCHEMAS.end();
-        Ok(())
-    }
-}
-
-impl Side {
-    fn buckets(&self, is_float: bool) -> usize {
-        if is_float { self.counts.len() } else { self.deltas.len() }
-    }
-
-    fn check_spans(&self, is_float: bool, custom: bool) -> Result<(), Flaw> {
-        if self.spans.iter().skip(usize::from(!custom)).any(|span| span.offset < 0) {
-            return Err(Flaw::Offset);
-        }
-        let (spans, buckets) = (self.spans.iter().map(|span| u64::from(span.length)).sum(), self.buckets(is_float));
-        if spans == buckets as u64 { Ok(()) } else { Err(Flaw::Buckets { spans, buckets }) }
-    }
-
-    /// All observations of integer buckets.
-    fn total(&self) -> Result<u64, Flaw> {
-        let (mut count, mut total) = (0_i64, 0_u64);
-        for delta in &self.deltas {
-            count = count.wrapping_add(*delta);
-            let observed = u64::try_from(count).map_err(|_| Flaw::Negative)?;
-            total = total.wrapping_add(observed);
-        }
-        Ok(total)
-    }
-
-    /// See [`Fields::reduce`]. The spans are right.
-    fn reduce(&mut self, is_float: bool, steps: u32) {
-        let mut joined: Vec<(i64, f64, i64)> = Vec::with_capacity(self.buckets(is_float));
-        let (mut index, mut at, mut count) = (0_i64, 0, 0_i64);
-        for span in std::mem::take(&mut self.spans) {
-            index += i64::from(span.offset);
-            for _ in 0..span.length {
-                let new = ((index - 1) >> steps) + 1;
-                let float = if is_float { self.counts[at] } else { 0.0 };
-                count = if is_float { 0 } else { count.wrapping_add(self.deltas[at]) };
-                match joined.last_mut() {
-                    Some((last, floats, integers)) if *last == new => {
-                        *floats += float;
-                        *integers = integers.wrapping_add(count);
-                    }
-                    _ => joined.push((new, float, count)),
-                }
-                index += 1;
-                at += 1;
-            }
-        }
-        self.refill(&joined, is_float);
-    }
-
-    /// Makes spans and buckets of (index, float count, integer count).
-    fn refill(&mut self, joined: &[(i64, f64, i64)], is_float: bool) {
-        self.counts.clear();
-        self.deltas.clear();
-        let (mut next, mut before) = (0_i64, 0_i64);
-        for &(index, float, integer) in joined {
-            match self.spans.last_mut() {
-                Some(span) if index == next => span.length += 1,
-                _ => self.spans.push(Span { offset: (index - next) as i32, length: 1 }), // no larger than it was before
-            }
-            next = index + 1;
-            if is_float {
-                self.counts.push(float);
-            } else {
-                self.deltas.push(integer.wrapping_sub(before));
-                before = integer;
-            }
-        }
+        histogram.validate()?;
+        Ok(histogram)
     }
 }

@@ -21,6 +21,8 @@ pub use chunks::ChunkStats;
 use chunks::KnownChunks;
 use identity::Identity;
 use labels::Texts;
+use model::InvalidHistogram;
+use net::{DecodeError, Decoder, Encoding, OUTPUT_BUFFER};
 use parking_lot::Mutex;
 use parsed::Parsed;
 use wire::Malformed;
@@ -48,6 +50,15 @@ pub enum Version {
     V2,
 }
 
+/// How a request is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Snappy's block format: what the specifications demand.
+    Snappy,
+    /// As VictoriaMetrics' receivers take it, and our own: less than half of the bytes.
+    Zstd,
+}
+
 /// What is made of a request's metadata; only remote write 2.0 has any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -68,8 +79,14 @@ impl From<Malformed> for Rejected {
     }
 }
 
-impl From<histogram::Flaw> for Rejected {
-    fn from(flaw: histogram::Flaw) -> Self {
+impl From<DecodeError> for Rejected {
+    fn from(error: DecodeError) -> Self {
+        Self(format!("the body can't be unpacked: {error}"))
+    }
+}
+
+impl From<InvalidHistogram> for Rejected {
+    fn from(flaw: InvalidHistogram) -> Self {
         Self(flaw.to_string())
     }
 }
@@ -140,13 +157,17 @@ impl Intake {
         self.options
     }
 
-    /// Takes a request in snappy's block format. `now_ms` is the time, in milliseconds since the epoch.
+    /// Takes a request. `now_ms` is the time, in milliseconds since the epoch.
     ///
     /// # Errors
     /// [`Rejected`] if nothing of it can be taken. Without an error, `refusals` names what was left out.
-    pub fn take(&self, body: &[u8], version: Version, now_ms: i64, refusals: &mut Refusals) -> Result<Taken, Rejected> {
+    pub fn take(&self, body: &[u8], packing: Packing, version: Version, now_ms: i64, refusals: &mut Refusals) -> Result<Taken, Rejected> {
         let mut memory = self.idle.lock().pop().unwrap_or_default();
-        let taken = unpack(body, &mut memory.unpacked).and_then(|len| {
+        let unpacked = match packing {
+            Packing::Snappy => unpack_snappy(body, &mut memory.unpacked),
+            Packing::Zstd => unpack_zstd(body, &mut memory.unpacked),
+        };
+        let taken = unpacked.and_then(|len| {
             let Memory { unpacked, parsed, scratch } = &mut memory;
             self.read(&unpacked[..len], version, now_ms, parsed, scratch, refusals)
         });
@@ -214,7 +235,7 @@ impl Intake {
 }
 
 /// Unpacks snappy's block format; the length that it declares is compared with the limit before memory is taken. Says how long it is.
-fn unpack(body: &[u8], buffer: &mut Vec<u8>) -> Result<usize, Rejected> {
+fn unpack_snappy(body: &[u8], buffer: &mut Vec<u8>) -> Result<usize, Rejected> {
     let corrupt = |error: snap::Error| Rejected(format!("the body is no snappy block: {error}"));
     let declared = snap::raw::decompress_len(body).map_err(corrupt)?;
     if declared > MAX_REQUEST {
@@ -224,4 +245,19 @@ fn unpack(body: &[u8], buffer: &mut Vec<u8>) -> Result<usize, Rejected> {
         buffer.resize(declared, 0);
     }
     snap::raw::Decoder::new().decompress(body, buffer).map_err(corrupt)
+}
+
+/// Unpacks zstd; says how long the request is. The window that a body asks for is bounded as well, to 8 MiB.
+fn unpack_zstd(body: &[u8], buffer: &mut Vec<u8>) -> Result<usize, Rejected> {
+    let (mut decoder, mut output) = (Decoder::new(Encoding::Zstd), vec![0; OUTPUT_BUFFER]);
+    buffer.clear();
+    decoder.feed(body, &mut output, |piece| {
+        if buffer.len() + piece.len() > MAX_REQUEST {
+            return Err(Rejected(format!("decoded size exceeds the {MAX_REQUEST} bytes limit")));
+        }
+        buffer.extend_from_slice(piece);
+        Ok(())
+    })?;
+    decoder.finish()?;
+    Ok(buffer.len())
 }

@@ -125,8 +125,17 @@ fn any_label(mut message: Reader<'_>) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((name, text))
 }
 
+/// Notes a label that decides about the way. Whether the others are whole is found out when they are needed: those of known series were.
 #[inline]
 fn find_place<'a>(message: Reader<'a>, place: &mut Place<'a>) -> Result<(), Malformed> {
+    match message.rest() {
+        [0x0a, 3 | 8, ..] => note_place(message, place),
+        [0x0a, 0..0x80, ..] => Ok(()),
+        _ => note_place(message, place),
+    }
+}
+
+fn note_place<'a>(message: Reader<'a>, place: &mut Place<'a>) -> Result<(), Malformed> {
     let (name, value) = label(message)?;
     match name {
         b"__name__" => place.name = value,
@@ -138,7 +147,19 @@ fn find_place<'a>(message: Reader<'a>, place: &mut Place<'a>) -> Result<(), Malf
 }
 
 #[inline]
-fn sample(mut message: Reader<'_>) -> Result<(f64, i64), Malformed> {
+fn sample(message: Reader<'_>) -> Result<(f64, i64), Malformed> {
+    // As everybody writes it: 1 value, 2 timestamp.
+    if let Some(([0x09, bits @ ..], [0x10, stamp @ ..])) = message.rest().split_first_chunk::<9>() {
+        let mut rest = Reader::new(stamp);
+        let timestamp = rest.varint()?;
+        if rest.is_empty() {
+            return Ok((f64::from_le_bytes(*bits), timestamp as i64));
+        }
+    }
+    any_sample(message)
+}
+
+fn any_sample(mut message: Reader<'_>) -> Result<(f64, i64), Malformed> {
     let (mut value, mut timestamp) = (0.0, 0);
     while let Some((number, field)) = message.field()? {
         match number {

@@ -70,9 +70,14 @@ fn series<'a>(
 ) -> Result<(), Rejected> {
     let (first_row, first_exemplar) = (into.rows.len(), into.exemplars.len());
     let mut said = Said::default();
+    let (mut labels, mut label_fields) = (None, 0);
     let mut rest = message;
     while let Some((number, value)) = rest.field()? {
         match number {
+            1 => {
+                label_fields += 1;
+                labels = Some(value);
+            }
             2 => sample(value.bytes()?, reading.newest, into, refusals)?,
             3 => {
                 let timed = histogram::read(value.bytes()?, into)?;
@@ -93,7 +98,11 @@ fn series<'a>(
         }
     }
     let rows = into.rows.len() - first_row;
-    match identify(message, request, said, reading, into)? {
+    let labels = match labels {
+        Some(Value::Bytes(packed)) if label_fields == 1 => References::Packed(packed),
+        _ => References::Fields(message),
+    };
+    match identify(labels, request, said, reading, into)? {
         Err(reason) => {
             refusals.invalid(rows, || reason);
             into.take_back(first_row);
@@ -111,16 +120,8 @@ fn series<'a>(
 /// Why a series without anything is refused.
 pub(super) const NOTHING: &str = "a time series must have at least one sample or histogram";
 
-fn sample(mut message: Reader<'_>, newest: i64, into: &mut Parsed, refusals: &mut Refusals) -> Result<(), Malformed> {
-    let (mut value, mut timestamp, mut start) = (0.0, 0, 0);
-    while let Some((number, field)) = message.field()? {
-        match number {
-            1 => value = field.double()?,
-            2 => timestamp = field.varint()? as i64, // int64 is a two's complement varint
-            3 => start = field.varint()? as i64,
-            _ => {}
-        }
-    }
+fn sample(message: Reader<'_>, newest: i64, into: &mut Parsed, refusals: &mut Refusals) -> Result<(), Malformed> {
+    let (value, timestamp, start) = read_sample(message)?;
     if timestamp > newest {
         refusals.add(|| TOO_FAR.to_owned());
         return Ok(());
@@ -130,6 +131,27 @@ fn sample(mut message: Reader<'_>, newest: i64, into: &mut Parsed, refusals: &mu
         into.created.push((row, start));
     }
     Ok(())
+}
+
+/// Value, timestamp, start timestamp; 0 for what is not there.
+#[inline]
+fn read_sample(mut message: Reader<'_>) -> Result<(f64, i64, i64), Malformed> {
+    let (mut value, mut timestamp, mut start) = (0.0, 0, 0);
+    // As everybody writes it: 1 value, 2 timestamp, and mostly nothing more.
+    if let Some(([0x09, bits @ ..], [0x10, stamp @ ..])) = message.rest().split_first_chunk::<9>() {
+        let mut rest = Reader::new(stamp);
+        (value, timestamp) = (f64::from_le_bytes(*bits), rest.varint()? as i64);
+        message = rest;
+    }
+    while let Some((number, field)) = message.field()? {
+        match number {
+            1 => value = field.double()?,
+            2 => timestamp = field.varint()? as i64, // int64 is a two's complement varint
+            3 => start = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    Ok((value, timestamp, start))
 }
 
 fn metadata(mut message: Reader<'_>) -> Result<Said, Malformed> {
@@ -147,7 +169,7 @@ fn metadata(mut message: Reader<'_>) -> Result<Said, Malformed> {
 
 /// Key and place of a series, or why it can't have any.
 fn identify<'a>(
-    message: Reader<'a>,
+    labels: References<'a>,
     request: &'a [u8],
     said: Said,
     reading: &Reading<'_>,
@@ -157,13 +179,13 @@ fn identify<'a>(
     let identity = reading.identity;
     let (mut key, mut place) = (0, Place::default());
     let mut wrong = None;
-    let even = each_label(message, |name, value| {
+    let even = labels.each(|name, value| {
         let (Some(name_symbol), Some(value_symbol)) = (at(symbols, name), at(symbols, value)) else {
             let size = symbols.len();
             wrong.get_or_insert_with(|| format!("labels refer to symbols {name} and {value}, but there are only {size}"));
             return;
         };
-        key = identity.then(identity.then(key, name_symbol.hash), value_symbol.hash);
+        key = identity.then(key, name_symbol.hash.wrapping_add(value_symbol.hash.rotate_left(37)));
         // The few labels that decide about the way are told by their lengths first.
         if matches!(name_symbol.to - name_symbol.from, 3 | 8) {
             let text = |symbol: &Symbol| &request[symbol.from as usize..symbol.to as usize];
@@ -193,23 +215,52 @@ fn at(symbols: &[Symbol], number: u64) -> Option<&Symbol> {
 }
 
 /// Calls `take` with the references of every label of a `TimeSeries` or `Exemplar`; false if the last one has no value.
-pub(super) fn each_label(mut message: Reader<'_>, mut take: impl FnMut(u64, u64)) -> Result<bool, Malformed> {
-    let mut name = None;
-    let mut reference = |number: u64| match name.take() {
-        None => name = Some(number),
-        Some(name) => take(name, number),
-    };
-    while let Some((number, value)) = message.field()? {
-        match (number, value) {
-            (1, Value::Varint(one)) => reference(one),
-            (1, value) => {
-                let mut packed = value.bytes()?;
+pub(super) fn each_label(message: Reader<'_>, take: impl FnMut(u64, u64)) -> Result<bool, Malformed> {
+    References::Fields(message).each(take)
+}
+
+/// Where a message's references to symbols are.
+enum References<'a> {
+    /// In one packed field, as everybody writes them.
+    Packed(Reader<'a>),
+    /// Anywhere in the message.
+    Fields(Reader<'a>),
+}
+
+impl References<'_> {
+    /// See [`each_label`].
+    #[inline]
+    fn each(self, mut take: impl FnMut(u64, u64)) -> Result<bool, Malformed> {
+        let mut message = match self {
+            Self::Packed(mut packed) => {
                 while !packed.is_empty() {
-                    reference(packed.varint()?);
+                    let name = packed.varint()?;
+                    if packed.is_empty() {
+                        return Ok(false);
+                    }
+                    take(name, packed.varint()?);
                 }
+                return Ok(true);
             }
-            _ => {}
+            Self::Fields(message) => message,
+        };
+        let mut name = None;
+        let mut reference = |number: u64| match name.take() {
+            None => name = Some(number),
+            Some(name) => take(name, number),
+        };
+        while let Some((number, value)) = message.field()? {
+            match (number, value) {
+                (1, Value::Varint(one)) => reference(one),
+                (1, value) => {
+                    let mut packed = value.bytes()?;
+                    while !packed.is_empty() {
+                        reference(packed.varint()?);
+                    }
+                }
+                _ => {}
+            }
         }
+        Ok(name.is_none())
     }
-    Ok(name.is_none())
 }

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use proto::prometheus::Histogram;
 
-use super::messages::{Sample as Sample2, Symbols, TimeSeries as TimeSeries2};
+use super::messages::{Histogram as Histogram2, Sample as Sample2, Symbols, TimeSeries as TimeSeries2};
 use super::*;
 
 fn rejected(body: &[u8], version: Version) -> String {
-    intake().take(body, version, NOW, &mut Refusals::default()).unwrap_err().0
+    intake().take(body, Packing::Snappy, version, NOW, &mut Refusals::default()).unwrap_err().0
 }
 
 fn plain(request: &[u8], version: Version) -> Result<Taken, Rejected> {
@@ -34,8 +34,22 @@ fn a_bomb_of_zeros_costs_its_limit_and_no_more() {
     let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; MAX_REQUEST]).unwrap();
     assert!(bomb.len() < MAX_REQUEST / 16);
     let intake = intake();
-    assert!(intake.take(&bomb, Version::V1, NOW, &mut Refusals::default()).is_err());
+    assert!(intake.take(&bomb, Packing::Snappy, Version::V1, NOW, &mut Refusals::default()).is_err());
     assert!(intake.idle.lock().iter().all(|memory| memory.unpacked.capacity() <= MAX_KEPT_BYTES), "given back");
+}
+
+#[test]
+fn zstd_is_bounded_too() {
+    let mut refusals = Refusals::default();
+    let bomb = zstd::bulk::compress(&vec![0; MAX_REQUEST + 1], 1).unwrap();
+    assert!(bomb.len() < 10_000);
+    let error = intake().take(&bomb, Packing::Zstd, Version::V1, NOW, &mut refusals).unwrap_err().0;
+    assert!(error.contains("exceeds the 33554432 bytes limit"), "{error}");
+    let whole = zstd::bulk::compress(&request(vec![series(&[("__name__", "m")], &[(1.0, NOW)])]).encode_to_vec(), 1).unwrap();
+    assert_eq!(intake().take(&whole, Packing::Zstd, Version::V1, NOW, &mut refusals).unwrap().samples, 1);
+    for broken in [&whole[..whole.len() - 1], b"garbage", &[]] {
+        assert!(intake().take(broken, Packing::Zstd, Version::V1, NOW, &mut refusals).is_err(), "{broken:?}");
+    }
 }
 
 /// One field with this number, holding `message` as often as given, within a series or at the top.
@@ -141,7 +155,9 @@ proptest! {
     fn garbage_is_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), second in any::<bool>()) {
         let version = if second { Version::V2 } else { Version::V1 };
         let _ = plain(&bytes, version);
-        let _ = intake().take(&bytes, version, NOW, &mut Refusals::default());
+        for packing in [Packing::Snappy, Packing::Zstd] {
+            let _ = intake().take(&bytes, packing, version, NOW, &mut Refusals::default());
+        }
     }
 
     #[test]
@@ -149,7 +165,7 @@ proptest! {
         let mut bytes = if second {
             let mut symbols = Symbols::default();
             let sample = Sample2 { value: 1.0, timestamp: NOW, start_timestamp: 5 };
-            let native = Histogram { positive_deltas: vec![1, 2], ..Histogram::default() };
+            let native = Histogram2 { positive_deltas: vec![1, 2], ..Histogram2::default() };
             let one = TimeSeries2 { labels_refs: symbols.labels(&[("__name__", "m")]), samples: vec![sample], histograms: vec![native], ..TimeSeries2::default() };
             symbols.request(vec![one.clone(), one]).encode_to_vec()
         } else {

@@ -1,56 +1,6 @@
-//! The messages of remote write 2.0 as far as tests write them, field by field from the specification.
+//! Requests of remote write 2.0 as tests write them.
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Request {
-    #[prost(string, repeated, tag = "4")]
-    pub symbols: Vec<String>,
-    #[prost(message, repeated, tag = "5")]
-    pub timeseries: Vec<TimeSeries>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct TimeSeries {
-    #[prost(uint32, repeated, tag = "1")]
-    pub labels_refs: Vec<u32>,
-    #[prost(message, repeated, tag = "2")]
-    pub samples: Vec<Sample>,
-    #[prost(message, repeated, tag = "3")]
-    pub histograms: Vec<proto::prometheus::Histogram>,
-    #[prost(message, repeated, tag = "4")]
-    pub exemplars: Vec<Exemplar>,
-    #[prost(message, optional, tag = "5")]
-    pub metadata: Option<Metadata>,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Sample {
-    #[prost(double, tag = "1")]
-    pub value: f64,
-    #[prost(int64, tag = "2")]
-    pub timestamp: i64,
-    #[prost(int64, tag = "3")]
-    pub start_timestamp: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Exemplar {
-    #[prost(uint32, repeated, tag = "1")]
-    pub labels_refs: Vec<u32>,
-    #[prost(double, tag = "2")]
-    pub value: f64,
-    #[prost(int64, tag = "3")]
-    pub timestamp: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Metadata {
-    #[prost(int32, tag = "1")]
-    pub kind: i32,
-    #[prost(uint32, tag = "3")]
-    pub help_ref: u32,
-    #[prost(uint32, tag = "4")]
-    pub unit_ref: u32,
-}
+pub use proto::write_v2::{Exemplar, Histogram, Metadata, Request, Sample, TimeSeries, histogram};
 
 /// Collects symbols while a request is written.
 #[derive(Default)]

@@ -28,7 +28,7 @@ fn take(message: &impl Message, version: Version) -> (Result<Taken, Rejected>, R
 
 fn take_by(intake: &Intake, message: &impl Message, version: Version) -> (Result<Taken, Rejected>, Refusals) {
     let mut refusals = Refusals::default();
-    let taken = intake.take(&packed(message), version, NOW, &mut refusals);
+    let taken = intake.take(&packed(message), Packing::Snappy, version, NOW, &mut refusals);
     (taken, refusals)
 }
 

@@ -91,6 +91,20 @@ fn labels_in_any_place_of_the_message_are_found() {
 }
 
 #[test]
+fn a_label_that_is_broken_inside_refuses_the_request() {
+    for broken in [&[0x0a, 9, b'a', 0x12, 1, b'b'][..], &[0x0a, 1, b'a', 0x12, 9], &[0x0a, 1, b'a', 0x13], &[0x0a, 3, b'j', b'o']] {
+        let mut message = series(&[("__name__", "m")], &[]).encode_to_vec();
+        message.extend([0x0a, broken.len() as u8]);
+        message.extend(broken);
+        message.extend([0x12, 0]);
+        let mut bytes = vec![0x0a, message.len() as u8];
+        bytes.extend(message);
+        let taken = intake().take_plain(&bytes, Version::V1, NOW, &mut Refusals::default());
+        assert!(taken.is_err(), "{broken:?}");
+    }
+}
+
+#[test]
 fn a_time_far_ahead_refuses_the_whole_request() {
     let ahead = series(&[("__name__", "m")], &[(1.0, NOW + MAX_AHEAD_MS + 1)]);
     let (rejected, _) = take(&request(vec![series(&[("__name__", "good")], &[(1.0, NOW)]), ahead]), Version::V1);
@@ -194,19 +208,20 @@ fn finer_resolutions_are_reduced_to_eight() {
 fn histograms_that_contradict_themselves_refuse_the_request() {
     let good = native();
     for (bad, part) in [
-        (Histogram { schema: -5, ..good.clone() }, "schema -5"),
-        (Histogram { schema: 53, ..good.clone() }, "schema 53"),
+        (Histogram { schema: -5, ..good.clone() }, "got -5"),
+        (Histogram { schema: 53, ..good.clone() }, "got 53"),
         (Histogram { count: Some(histogram::Count::CountInt(7)), ..good.clone() }, "6 observations"),
         (Histogram { count: Some(histogram::Count::CountInt(5)), sum: f64::NAN, ..good.clone() }, "6 observations"),
         (Histogram { positive_deltas: vec![1, -2, 1], ..good.clone() }, "negative"),
-        (Histogram { positive_deltas: vec![1], ..good.clone() }, "3 buckets, but 1"),
+        (Histogram { positive_deltas: vec![1], ..good.clone() }, "need 3 buckets, have 1"),
         (
             Histogram { positive_spans: vec![BucketSpan { offset: 0, length: 2 }, BucketSpan { offset: -1, length: 1 }], ..good.clone() },
             "offset",
         ),
-        (Histogram { custom_values: vec![1.0], ..good.clone() }, "custom"),
-        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, ..good.clone() }, "custom"),
-        (Histogram { positive_spans: vec![BucketSpan { offset: 0, length: u32::MAX }], ..good.clone() }, "4294967295 buckets"),
+        (Histogram { custom_values: vec![1.0], ..good.clone() }, "custom bounds"),
+        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, ..good.clone() }, "offset"),
+        (Histogram { schema: model::CUSTOM_BUCKETS_SCHEMA, zero_threshold: 1.0, ..Histogram::default() }, "custom buckets"),
+        (Histogram { positive_spans: vec![BucketSpan { offset: 0, length: u32::MAX }], ..good.clone() }, "need 4294967295 buckets"),
     ] {
         let (rejected, _) = take(&request(vec![with_histogram(bad)]), Version::V1);
         let error = rejected.unwrap_err().0;
@@ -227,7 +242,7 @@ fn custom_bounds_must_increase_be_finite_and_be_enough() {
     };
     for bad in [custom(&[1.0, 1.0], 1), custom(&[1.0, f64::INFINITY], 1), custom(&[f64::NAN], 1), custom(&[1.0], 3)] {
         let (rejected, _) = take(&request(vec![with_histogram(bad.clone())]), Version::V1);
-        assert!(rejected.unwrap_err().0.contains("custom bounds"), "{bad:?}");
+        assert!(rejected.unwrap_err().0.contains("bounds must be finite"), "{bad:?}");
     }
     taken(vec![with_histogram(custom(&[f64::NEG_INFINITY, 1.0], 3))]);
 }

@@ -1,10 +1,8 @@
 //! Remote write 2.0.
 
-use model::MetricType;
-use proto::prometheus::{Histogram, histogram};
-
-use super::messages::{Exemplar, Metadata, Request, Sample, Symbols, TimeSeries};
+use super::messages::{Exemplar, Histogram, Metadata, Request, Sample, Symbols, TimeSeries, histogram};
 use super::*;
+use model::MetricType;
 
 fn sample(value: f64, timestamp: i64) -> Sample {
     Sample { value, timestamp, start_timestamp: 0 }
@@ -67,7 +65,7 @@ fn described(append_metadata: bool, type_and_unit_labels: bool) -> Taken {
     let mut all = Vec::new();
     for name in ["t_seconds_bucket", "t_seconds_count"] {
         let mut series = one(&mut symbols, &[("__name__", name), ("__type__", "mine")], vec![sample(1.0, NOW)]);
-        series.metadata = Some(Metadata { kind: 3, help_ref, unit_ref });
+        series.metadata = Some(Metadata { r#type: 3, help_ref, unit_ref });
         all.push(series);
     }
     all.push(one(&mut symbols, &[("__name__", "plain"), ("__type__", "kept")], vec![sample(1.0, NOW)]));
@@ -116,7 +114,7 @@ fn metadata_that_changes_is_not_hidden_by_what_was_known() {
         let mut symbols = Symbols::default();
         let help_ref = symbols.of(help);
         let mut series = one(&mut symbols, &[("__name__", "m")], vec![sample(1.0, NOW)]);
-        series.metadata = Some(Metadata { kind: 2, help_ref, unit_ref: 0 });
+        series.metadata = Some(Metadata { r#type: 2, help_ref, unit_ref: 0 });
         let taken = taken_by(&intake, &symbols.request(vec![series]));
         metadata_of(&taken)[0].clone().unwrap().2
     };
@@ -164,10 +162,10 @@ fn what_is_wrong_with_one_series_costs_only_that_series() {
         (bad(&|s| s.labels_refs = vec![1, 99]), "symbols 1 and 99"),
         (bad(&|s| s.labels_refs.clear()), "no metric name"),
         (bad(&|s| s.labels_refs.extend(name_refs.clone())), "comes twice"),
-        (bad(&|s| s.metadata = Some(Metadata { kind: 1, help_ref: 77, unit_ref: 0 })), "symbols 77"),
+        (bad(&|s| s.metadata = Some(Metadata { r#type: 1, help_ref: 77, unit_ref: 0 })), "symbols 77"),
         (bad(&|s| s.samples.clear()), "at least one sample"),
         (bad(&|s| s.samples = vec![sample(1.0, NOW + MAX_AHEAD_MS + 1)]), "too far in the future"),
-        (bad(&|s| (s.samples, s.histograms) = (vec![], vec![Histogram { schema: 99, ..Histogram::default() }])), "schema 99"),
+        (bad(&|s| (s.samples, s.histograms) = (vec![], vec![Histogram { schema: 99, ..Histogram::default() }])), "got 99"),
     ];
     for (series, part) in &cases {
         let request =
