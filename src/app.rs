@@ -204,7 +204,6 @@ impl App {
         let mut services = Services::default()
             .with(SelfMetrics { exposition, memory_addr: flags.memory_addr.as_str().into() })
             .with(targets.clone())
-            .with(flags.stability_level)
             .with(net::InternalAddress { name: flags.memory_addr.clone(), dial: loopback_of(address) })
             .with(component::StabilityLevel(flags.stability_level))
             .with(prometheus_components::ScrapeLimits { max_body_size: flags.scrape_max_body_size });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use component::RuleBlock;
+use component::{RuleBlock, Stability};
 use delivery::{Compression, Dialect, Message};
 use net::{CloudAuthConfig, HttpClientConfig, HttpUrl};
 use syntax::{Block, Secret};
@@ -48,10 +48,11 @@ pub struct Endpoint {
     /// Whether each connection goes to one of the receiver's addresses by chance, rather than to the first that answers.
     pub round_robin_dns: bool,
     /// The message: `prometheus.WriteRequest` (remote write 1.0) or `io.prometheus.write.v2.Request` (2.0). A receiver that does not
-    /// understand 2.0 gets 1.0.
+    /// understand 2.0 gets 1.0, and 2.0 again an hour later. 2.0 is experimental.
     #[syntax(default = MESSAGE_1_0.to_owned())]
     pub protobuf_message: String,
-    /// How requests are compressed: `snappy`, or `zstd` for less than half of the bytes, if the receiver takes it. Not in Alloy.
+    /// How requests are compressed: `snappy`, or `zstd` for less than half of the bytes, if the receiver takes it; one that
+    /// does not gets snappy. Not in Alloy.
     #[syntax(default = "snappy".to_owned())]
     pub compression: String,
     /// HTTP/2 is off by default here, as in Alloy.
@@ -174,6 +175,11 @@ impl Endpoint {
         Ok(Dialect { message, compression })
     }
 
+    /// What the process has to permit for this endpoint.
+    pub(super) fn stability(&self) -> Stability {
+        if self.protobuf_message == MESSAGE_2_0 { Stability::Experimental } else { Stability::GenerallyAvailable }
+    }
+
     fn validate(&self) -> Result<(), String> {
         self.dialect()?;
         self.cloud_auth.check_with(&self.http_client)?;
@@ -228,6 +234,14 @@ mod tests {
         ] {
             decode(block).unwrap();
         }
+    }
+
+    #[test]
+    fn messages_and_compressions_have_their_names() {
+        let dialect = |source| decode(source).unwrap().endpoint[0].dialect().unwrap();
+        let v2 = Dialect { message: Message::V2, compression: Compression::Snappy };
+        assert_eq!(dialect("protobuf_message = \"io.prometheus.write.v2.Request\""), v2);
+        assert_eq!(dialect("compression = \"zstd\"").compression, Compression::Zstd);
     }
 
     #[test]

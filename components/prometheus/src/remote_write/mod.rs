@@ -102,6 +102,8 @@ impl Component for RemoteWrite {
 impl RemoteWrite {
     fn start(&self, name: String, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
         let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", arguments.url));
+        let message = format!("protobuf_message {:?}", arguments.protobuf_message);
+        setup.admits(arguments.stability(), &message).map_err(|error| refused(&error))?;
         let post = Poster::new(&arguments, setup).map_err(|error| refused(&error))?;
         let config = config(&name, &arguments, &self.arguments, setup.data_path()).map_err(|error| refused(&error))?;
         let handle = tokio::runtime::Handle::current();

@@ -1,6 +1,6 @@
 //! Tests of `prometheus.remote_write` that need no receiver; delivery over real sockets is tested end to end.
 
-use component::Services;
+use component::{Services, Stability, StabilityLevel};
 use syntax::Scope;
 
 use super::*;
@@ -75,4 +75,16 @@ fn the_disk_queue_has_a_size_of_its_own_or_that_of_its_volume() {
     let given = of("disk_queue {\nmax_bytes = 2097152\nfsync = true\n}");
     assert_eq!(given.map(|disk| (disk.max_bytes, disk.fsync)), Ok((Some(2_097_152), true)));
     assert!(of("disk_queue {\nmax_bytes = 5\n}").unwrap_err().contains("at least 1048576"));
+}
+
+#[tokio::test]
+async fn remote_write_2_0_needs_a_process_that_permits_what_is_experimental() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = |services: Services| {
+        let v2 = "endpoint {\nurl = \"http://127.0.0.1:1/write\"\nprotobuf_message = \"io.prometheus.write.v2.Request\"\n}";
+        RemoteWrite::build(arguments(v2), &Setup::detached("prometheus.remote_write.x", folder.path(), services))
+    };
+    let error = build(Services::default().with(StabilityLevel(Stability::PublicPreview))).err().unwrap().to_string();
+    assert!(error.contains("stability.level") && error.contains("experimental"), "{error}");
+    assert!(build(Services::default().with(StabilityLevel(Stability::Experimental))).is_ok());
 }

@@ -1,7 +1,6 @@
 //! What may go with what in the arguments of `prometheus.scrape`, as Alloy judges it, and what follows from it.
 
 use scrape::{Escaping, ScrapeProtocol};
-use syntax::Stability;
 
 use super::Arguments;
 use super::arguments::DEFAULT_PROTOCOLS;
@@ -86,21 +85,14 @@ impl Arguments {
         Ok(())
     }
 
-    /// Whether the process allows what is not settled yet.
-    ///
-    /// # Errors
-    /// A text that names the argument and the flag.
-    pub(super) fn check_stability(&self, minimum: Stability) -> Result<(), String> {
+    /// The arguments in use that are not settled yet.
+    pub(super) fn experimental(&self) -> impl Iterator<Item = &'static str> {
         let experimental = [
             ("honor_metadata", self.honor_metadata),
             ("enable_type_and_unit_labels", self.enable_type_and_unit_labels),
             ("start_timestamp_zero_ingestion", self.start_timestamp_zero_ingestion),
         ];
-        let gated = experimental.into_iter().filter(|(_, used)| *used);
-        match gated.filter_map(|(name, _)| Stability::Experimental.gate(&format!("argument {name:?}"), minimum)).next() {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        }
+        experimental.into_iter().filter_map(|(name, used)| used.then_some(name))
     }
 }
 
@@ -164,13 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn experimental_arguments_need_the_flag() {
+    fn experimental_arguments_are_known_as_such() {
         for name in ["honor_metadata", "enable_type_and_unit_labels", "start_timestamp_zero_ingestion"] {
-            let arguments = decode(&format!("{name} = true")).unwrap();
-            assert!(arguments.check_stability(Stability::Experimental).is_ok());
-            let error = arguments.check_stability(Stability::GenerallyAvailable).unwrap_err();
-            assert!(error.contains(name) && error.contains("--stability.level"), "{error}");
+            assert_eq!(decode(&format!("{name} = true")).unwrap().experimental().collect::<Vec<_>>(), [name]);
         }
-        assert!(decode("scrape_native_histograms = true").unwrap().check_stability(Stability::GenerallyAvailable).is_ok());
+        assert_eq!(decode("scrape_native_histograms = true").unwrap().experimental().count(), 0);
     }
 }

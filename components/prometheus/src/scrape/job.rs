@@ -25,8 +25,7 @@ pub(super) fn transport(arguments: &Arguments, setup: &Setup) -> Result<Arc<dyn 
 /// The scrape job. `assigned`: only what the cluster gives this node.
 pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Result<Config, BuildError> {
     let limits = setup.services().get::<ScrapeLimits>().map(|limits| *limits).unwrap_or_default();
-    let stability = setup.services().get::<Stability>().map(|stability| *stability).unwrap_or_default();
-    arguments.check_stability(stability).map_err(BuildError::new)?;
+    arguments.experimental().try_for_each(|name| setup.admits(Stability::Experimental, &format!("argument {name:?}")))?;
     let protocols: Result<Vec<ScrapeProtocol>, _> = arguments.protocols().iter().map(|name| name.parse()).collect();
     let config = Config {
         job_name: arguments.job(setup.id()),

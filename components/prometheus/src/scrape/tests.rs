@@ -126,7 +126,7 @@ async fn what_is_experimental_needs_the_process_leave_and_then_works() {
     let build = |services| Scrape::build(arguments.clone(), &Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), services));
     let error = build(Services::default()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("honor_metadata") && error.contains("--stability.level"), "{error}");
-    let (scrape, _) = build(Services::default().with(syntax::Stability::Experimental)).unwrap();
+    let (scrape, _) = build(Services::default().with(component::StabilityLevel(syntax::Stability::Experimental))).unwrap();
     until(|| collected.value("c_total") == Some(1.0)).await;
     let batches = collected.0.lock().clone();
     let zero = batches[0].iter().next().map(|(series, at, value)| (series.to_labels().to_string(), at, value));
