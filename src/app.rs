@@ -203,6 +203,7 @@ impl App {
         });
         let mut services = Services::default()
             .with(SelfMetrics { exposition, memory_addr: flags.memory_addr.as_str().into() })
+            .with(flags.stability_level)
             .with(targets.clone())
             .with(net::InternalAddress { name: flags.memory_addr.clone(), dial: loopback_of(address) })
             .with(prometheus_components::ScrapeLimits { max_body_size: flags.scrape_max_body_size });

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use component::RuleBlock;
+use component::{RuleBlock, Stability};
+use delivery::{Compression, Dialect, Message};
 use net::{HttpClientConfig, HttpUrl};
 use syntax::{Block, Secret};
 
 /// The remote-write message of version 1.0.
 const MESSAGE_1_0: &str = "prometheus.WriteRequest";
+/// That of version 2.0.
+const MESSAGE_2_0: &str = "io.prometheus.write.v2.Request";
+const SNAPPY: &str = "snappy";
+const ZSTD: &str = "zstd";
 
 /// Sends metrics to receivers of Prometheus' remote write.
 #[derive(Block, Clone, Debug, PartialEq)]
@@ -44,16 +49,22 @@ pub struct Endpoint {
     pub send_native_histograms: bool,
     /// Whether connections go round the receiver's addresses; not supported yet.
     pub round_robin_dns: bool,
-    /// The message; only that of remote write 1.0 is supported yet.
+    /// The message: `prometheus.WriteRequest` of remote write 1.0, or `io.prometheus.write.v2.Request` of 2.0, which is experimental. A
+    /// receiver that does not understand 2.0 gets 1.0, and 2.0 again an hour later.
     #[syntax(default = MESSAGE_1_0.to_owned())]
     pub protobuf_message: String,
+    /// How requests are compressed: `snappy`, or `zstd`, which takes half the bytes and is understood by VictoriaMetrics and by
+    /// `prometheus.receive_http` here. A receiver that does not understand zstd gets snappy, and zstd again an hour later. Alloy has no such
+    /// argument.
+    #[syntax(default = SNAPPY.to_owned())]
+    pub compression: String,
     /// HTTP/2 is off by default here, as in Alloy.
     #[syntax(squash)]
     pub http_client: HttpClientConfig,
     /// Queue and shards.
     #[syntax(block)]
     pub queue_config: QueueConfig,
-    /// Metadata. Remote write 1.0 sends none yet.
+    /// Metadata of metric families beside remote write 1.0; with 2.0 it goes with each series.
     #[syntax(block)]
     pub metadata_config: MetadataConfig,
     /// A relabelling rule for this receiver.
@@ -133,9 +144,31 @@ impl Arguments {
 }
 
 impl Endpoint {
+    /// The message and its compression.
+    pub(super) fn dialect(&self) -> Result<Dialect, String> {
+        let message = match self.protobuf_message.as_str() {
+            MESSAGE_1_0 => Message::V1,
+            MESSAGE_2_0 => Message::V2,
+            other => return Err(format!("protobuf_message {other:?} is none of {MESSAGE_1_0:?} and {MESSAGE_2_0:?}")),
+        };
+        let compression = match self.compression.as_str() {
+            SNAPPY => Compression::Snappy,
+            ZSTD => Compression::Zstd,
+            other => return Err(format!("compression {other:?} is none of {SNAPPY:?} and {ZSTD:?}")),
+        };
+        Ok(Dialect { message, compression })
+    }
+
+    /// What the process has to permit for this endpoint.
+    pub(super) fn stability(&self) -> Stability {
+        if self.protobuf_message == MESSAGE_2_0 { Stability::Experimental } else { Stability::GenerallyAvailable }
+    }
+
     fn validate(&self) -> Result<(), String> {
-        if self.protobuf_message != MESSAGE_1_0 {
-            return Err(format!("protobuf_message {:?} is not supported yet; use {MESSAGE_1_0:?}", self.protobuf_message));
+        self.dialect()?;
+        let metadata = &self.metadata_config;
+        if metadata.send && (metadata.send_interval.is_zero() || metadata.max_samples_per_send == 0) {
+            return Err("send_interval and max_samples_per_send of metadata_config must be greater than 0".to_owned());
         }
         if self.round_robin_dns {
             return Err("round_robin_dns is not supported yet; leave it out".to_owned());
@@ -171,12 +204,26 @@ mod tests {
         assert_eq!(endpoint.queue_config.max_samples_per_send, 2000);
         assert_eq!(endpoint.queue_config.min_backoff, Duration::from_millis(30));
         assert!(endpoint.send_exemplars && endpoint.queue_config.retry_on_http_429);
+        assert!(!endpoint.send_native_histograms);
+        assert_eq!(endpoint.dialect(), Ok(Dialect { message: Message::V1, compression: Compression::Snappy }));
+        let metadata = &endpoint.metadata_config;
+        assert_eq!((metadata.send, metadata.send_interval, metadata.max_samples_per_send), (true, Duration::from_secs(60), 2000));
+    }
+
+    #[test]
+    fn messages_and_compressions_have_their_names() {
+        let dialect = |source| decode(source).unwrap().endpoint[0].dialect().unwrap();
+        let v2 = Dialect { message: Message::V2, compression: Compression::Snappy };
+        assert_eq!(dialect("protobuf_message = \"io.prometheus.write.v2.Request\""), v2);
+        assert_eq!(dialect("compression = \"zstd\"").compression, Compression::Zstd);
     }
 
     #[test]
     fn what_cannot_work_is_refused_without_telling_the_password() {
         for (source, part) in [
-            ("protobuf_message = \"io.prometheus.write.v2.Request\"", "not supported yet"),
+            ("protobuf_message = \"io.prometheus.write.v3.Request\"", "io.prometheus.write.v2.Request"),
+            ("compression = \"gzip\"", "is none of"),
+            ("metadata_config {\nsend_interval = \"0s\"\n}", "metadata_config"),
             ("round_robin_dns = true", "not supported yet"),
             ("queue_config {\nmax_shards = 1\nmin_shards = 2\n}", "max_shards"),
             ("write_relabel_config {\nregex = \"(\"\n}", "rule 1"),

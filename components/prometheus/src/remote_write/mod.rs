@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
-use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, Metrics, QueueConfig};
+use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup, Stability};
+use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, MetadataConfig, Metrics, QueueConfig};
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
@@ -102,6 +102,11 @@ impl Component for RemoteWrite {
 impl RemoteWrite {
     fn start(&self, name: String, arguments: Endpoint, setup: &Setup) -> Result<Running, BuildError> {
         let refused = |error: &dyn std::fmt::Display| BuildError::new(format!("endpoint {}: {error}", arguments.url));
+        if let Some(minimum) = setup.services().get::<Stability>()
+            && let Some(reason) = arguments.stability().gate(&format!("protobuf_message {:?}", arguments.protobuf_message), *minimum)
+        {
+            return Err(refused(&reason));
+        }
         let post = Poster::new(&arguments, setup).map_err(|error| refused(&error))?;
         let config = config(&name, &arguments, &self.arguments, setup.data_path()).map_err(|error| refused(&error))?;
         let handle = tokio::runtime::Handle::current();
@@ -209,6 +214,8 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
         user_agent: net::USER_AGENT.into(),
         external_labels: arguments.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         relabel: (!rules.is_empty()).then(|| Arc::new(move |labels: &mut model::LabelsBuilder| rules.apply(labels)) as delivery::Relabel),
+        dialect: endpoint.dialect()?,
+        metadata: metadata(&endpoint.metadata_config),
         content: Content { exemplars: endpoint.send_exemplars, native_histograms: endpoint.send_native_histograms },
         remote_timeout: endpoint.remote_timeout,
         queue: QueueConfig {
@@ -224,6 +231,10 @@ fn config(name: &str, endpoint: &Endpoint, arguments: &Arguments, data_path: &Pa
         },
         buffer: BufferConfig { disk: Some(disk(data_path, name)), ..BufferConfig::default() },
     })
+}
+
+fn metadata(block: &arguments::MetadataConfig) -> Option<MetadataConfig> {
+    block.send.then(|| MetadataConfig { interval: block.send_interval, max_per_send: block.max_samples_per_send })
 }
 
 fn disk(data_path: &Path, name: &str) -> DiskConfig {

@@ -9,7 +9,7 @@ use net::{Client, ClientOptions, InternalAddress};
 use super::arguments::Endpoint;
 
 /// Headers that are the protocol's own; a configuration must not replace them (remote write 1.0, "Protocol").
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "authorization",
     "host",
     "content-encoding",
@@ -19,6 +19,7 @@ const RESERVED: [&str; 9] = [
     "connection",
     "retry-attempt",
     "x-prometheus-remote-write-version",
+    "x-victoriametrics-remote-write-version",
 ];
 
 /// Sends to one URL.
@@ -67,12 +68,12 @@ impl Post for Poster {
         request.headers_mut().extend(self.headers.clone());
         request.headers_mut().extend(headers);
         let response = self.client.send(request).await.map_err(|error| failed(&error))?;
-        let status = response.status().as_u16();
+        let (status, written) = (response.status().as_u16(), delivery::written(response.headers()));
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(Into::into);
         let body = net::read_body(response, MAX_ANSWER).await.unwrap_or_default(); // the status is the answer, the text only explains it
         let text = String::from_utf8_lossy(&body);
         let body_excerpt = text[..text.floor_char_boundary(EXCERPT)].into();
-        Ok(Response { status, retry_after, body_excerpt })
+        Ok(Response { status, retry_after, written, body_excerpt })
     }
 }
 

@@ -62,3 +62,15 @@ async fn while_an_endpoint_is_replaced_batches_are_refused_and_not_lost_in_silen
     component.update(arguments(""), &setup).await;
     assert_eq!(exports.receiver.consume(batch()), Ok(()), "without endpoints nobody wants it");
 }
+
+#[tokio::test]
+async fn remote_write_2_0_needs_a_process_that_permits_what_is_experimental() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = |services: Services| {
+        let v2 = "endpoint {\nurl = \"http://127.0.0.1:1/write\"\nprotobuf_message = \"io.prometheus.write.v2.Request\"\n}";
+        RemoteWrite::build(arguments(v2), &Setup::detached("prometheus.remote_write.x", folder.path(), services))
+    };
+    let error = build(Services::default().with(Stability::PublicPreview)).err().unwrap().to_string();
+    assert!(error.contains("stability.level") && error.contains("experimental"), "{error}");
+    assert!(build(Services::default().with(Stability::Experimental)).is_ok());
+}
