@@ -15,12 +15,33 @@ use prost::Message as _;
 use proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 
 fn main() {
-    let filtered = std::env::args().skip(1).any(|argument| !argument.starts_with('-')); // profilers run one bench
-    if !filtered {
-        bytes_per_sample();
-        seldom_changes();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    match &arguments[..] {
+        [] => {
+            bytes_per_sample();
+            seldom_changes();
+            divan::main();
+        }
+        [count, version, timestamps, sends] if count == "count" => count_instructions(version, timestamps, sends.parse().unwrap_or(0)),
+        _ => divan::main(),
     }
-    divan::main();
+}
+
+/// For `valgrind --tool=callgrind --toggle-collect='encode::request'`: the difference between two numbers of sends is what one costs, on a
+/// machine however busy. `timestamps`: shared, own, or odd (without template).
+fn count_instructions(version: &str, timestamps: &str, sends: u64) {
+    let (host, mut scratch) = (Host::new(0, 0), Scratch::default());
+    let encoder = encoder(if version == "2" { Message::V2 } else { Message::V1 });
+    for tick in 0..20 + sends {
+        let mut batch = host.batch(tick);
+        match timestamps {
+            "own" => batch.timestamps = Some((0..batch.len()).map(|i| batch.timestamp - i as i64).collect()),
+            "odd" => batch.timestamp = 1 << 43,
+            _ => {}
+        }
+        request(&encoder, &batch, &mut scratch);
+    }
+    println!("{} samples a send", host.layout.len());
 }
 
 /// Bytes on the wire and in memory per sample and series. In groups of one value each, targets differ in their instance alone.
@@ -204,8 +225,9 @@ fn encoder(message: Message) -> Encoder {
     Encoder::new(Labels::empty(), None, Content::default(), message, 2000)
 }
 
+#[inline(never)] // where `callgrind --toggle-collect` counts
 fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {
-    let mut request = encoder.request(32 << 10);
+    let mut request = encoder.request(32 << 10, scratch);
     let row = encoder.add(&mut request, batch, 0, i64::MIN, scratch);
     assert_eq!(row, batch.len());
     request.finish(scratch)
@@ -213,13 +235,14 @@ fn request(encoder: &Encoder, batch: &Batch, scratch: &mut Scratch) -> Bytes {
 
 /// The requests that shards would make of these batches.
 fn requests(encoder: &Encoder, batches: &[Batch]) -> Vec<Bytes> {
-    let (mut done, mut open, mut scratch) = (Vec::new(), encoder.request(0), Scratch::default());
+    let (mut done, mut scratch) = (Vec::new(), Scratch::default());
+    let mut open = encoder.request(0, &mut scratch);
     for batch in batches {
         let mut row = 0;
         while row < batch.len() {
             row = encoder.add(&mut open, batch, row, i64::MIN, &mut scratch);
             if row < batch.len() {
-                done.push(std::mem::replace(&mut open, encoder.request(0)).finish(&mut scratch));
+                done.push(std::mem::replace(&mut open, encoder.request(0, &mut scratch)).finish(&mut scratch));
             }
         }
     }

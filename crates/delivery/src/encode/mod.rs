@@ -105,8 +105,8 @@ impl Encoder {
 
     /// An empty request with room for `capacity` compressed bytes.
     #[must_use]
-    pub fn request(&self, capacity: usize) -> Request {
-        Request::new(self.message, capacity)
+    pub fn request(&self, capacity: usize, scratch: &mut Scratch) -> Request {
+        Request::new(self.message, capacity, scratch)
     }
 
     /// Adds the rows of `batch` from `from` on, as far as the request has room, without samples before `oldest` (milliseconds). Returns the

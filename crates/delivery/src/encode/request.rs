@@ -65,6 +65,8 @@ pub struct Scratch {
     pub(super) exemplar: Vec<u8>,
     pub(super) plain: Vec<u8>,
     packed: Vec<u8>,
+    /// The table of the last request of version 2.
+    symbols: Option<Symbols>,
     snappy: snap::raw::Encoder,
     /// Made when it is first wanted: it takes a megabyte.
     zstd: Option<zstd::bulk::Compressor<'static>>,
@@ -76,10 +78,10 @@ const ZSTD_LEVEL: i32 = 1;
 impl Request {
     /// An empty request with room for `capacity` compressed bytes.
     #[must_use]
-    pub fn new(message: Message, capacity: usize) -> Self {
+    pub fn new(message: Message, capacity: usize, scratch: &mut Scratch) -> Self {
         let mut bytes = Vec::with_capacity(PREFIX + capacity);
         bytes.resize(PREFIX, 0);
-        let symbols = (message == Message::V2).then(Symbols::default);
+        let symbols = (message == Message::V2).then(|| scratch.symbols.take().unwrap_or_default());
         Self { bytes, series_len: 0, symbols, counted: Counted::default() }
     }
 
@@ -110,10 +112,11 @@ impl Request {
     pub fn finish(mut self, scratch: &mut Scratch) -> Bytes {
         let mut prefix = Vec::with_capacity(PREFIX);
         put_varint(&mut prefix, self.plain_len() as u64);
-        if let Some(symbols) = &self.symbols {
+        if let Some(symbols) = self.symbols.take() {
             let packed = scratch.pack(symbols.fields());
             let mut body = Vec::with_capacity(prefix.len() + packed.len() + self.bytes.len());
             [&prefix, packed, &self.bytes[PREFIX..]].into_iter().for_each(|part| body.extend_from_slice(part));
+            scratch.symbols = Some(symbols.emptied());
             return Bytes::from(body);
         }
         let start = PREFIX - prefix.len();
@@ -134,7 +137,7 @@ impl Request {
 pub(crate) fn metadata_request(families: &[Arc<Metadata>], scratch: &mut Scratch) -> Bytes {
     scratch.plain.clear();
     families.iter().for_each(|family| wire::put_metadata(&mut scratch.plain, family));
-    let mut request = Request::new(Message::V1, 0);
+    let mut request = Request::new(Message::V1, 0, scratch);
     request.add_plain(scratch);
     request.finish(scratch)
 }
@@ -142,7 +145,7 @@ pub(crate) fn metadata_request(families: &[Arc<Metadata>], scratch: &mut Scratch
 impl Default for Scratch {
     fn default() -> Self {
         let [labels, exemplar, plain, packed] = [(); 4].map(|()| Vec::new());
-        Self { labels, exemplar, plain, packed, snappy: snap::raw::Encoder::new(), zstd: None }
+        Self { labels, exemplar, plain, packed, symbols: None, snappy: snap::raw::Encoder::new(), zstd: None }
     }
 }
 

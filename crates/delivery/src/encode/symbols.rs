@@ -9,6 +9,9 @@ use super::wire;
 /// Places below this fit into the two bytes that templates have for them.
 pub(super) const MAX_TEMPLATE_PLACES: usize = 1 << 14;
 
+/// An emptied table keeps the memory of texts of this size.
+const KEEP: usize = 1 << 18;
+
 /// See the module.
 pub(super) struct Symbols {
     /// `Request.symbols` fields.
@@ -18,6 +21,7 @@ pub(super) struct Symbols {
 }
 
 struct Entry {
+    hash: u64,
     /// Where the text is in the fields.
     start: u32,
     len: u32,
@@ -45,14 +49,25 @@ impl Symbols {
     pub fn place(&mut self, text: &str) -> u32 {
         let Self { fields, table, hasher } = self;
         let hash = hasher.hash_one(text.as_bytes());
-        if let Some(entry) = table.find(hash, |entry| entry.text(fields) == text.as_bytes()) {
+        if let Some(entry) = table.find(hash, |entry| entry.hash == hash && entry.text(fields) == text.as_bytes()) {
             return entry.place;
         }
         let place = table.len() as u32;
         wire::put_symbol(fields, text);
-        let entry = Entry { start: (fields.len() - text.len()) as u32, len: text.len() as u32, place };
-        table.insert_unique(hash, entry, |entry| hasher.hash_one(entry.text(fields)));
+        let entry = Entry { hash, start: (fields.len() - text.len()) as u32, len: text.len() as u32, place };
+        table.insert_unique(hash, entry, |entry| entry.hash);
         place
+    }
+
+    /// An empty table that keeps this one's memory, unless that is unusually large.
+    pub fn emptied(mut self) -> Self {
+        if self.fields.capacity() > KEEP {
+            return Self::default();
+        }
+        self.table.clear();
+        self.fields.clear();
+        self.place("");
+        self
     }
 
     /// The strings as they are sent.
@@ -103,6 +118,17 @@ mod tests {
         assert_eq!(["a", "", &long, "a", "b", &long].map(|text| symbols.place(text)), [1, 0, 2, 1, 3, 2]);
         assert_eq!(texts(&symbols), ["", "a", &long, "b"]);
         assert_eq!(symbols.len(), 4);
+    }
+
+    #[test]
+    fn an_emptied_table_begins_anew() {
+        let mut symbols = Symbols::default();
+        symbols.place("a");
+        symbols.place(&"x".repeat(KEEP));
+        for _ in 0..2 {
+            symbols = symbols.emptied();
+            assert_eq!((symbols.place("b"), texts(&symbols)), (1, vec![String::new(), "b".to_owned()]));
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl<P: Post> Shard<P> {
         let Sender { encoders, shared, .. } = &*self.sender;
         let encoder = encoders.of(message);
         let oldest = self.oldest();
-        let mut request = encoder.request(self.last_bytes + self.last_bytes / 8);
+        let mut request = encoder.request(self.last_bytes + self.last_bytes / 8, &mut self.scratch);
         let (mut whole, mut part, mut rows) = (0, 0, 0);
         while let Some((batch, from)) = shared.with(|queue| queue.peek(self.lane, whole)) {
             let to = encoder.add(&mut request, &batch, from, oldest, &mut self.scratch);

@@ -63,14 +63,15 @@ fn expected(batch: &Batch, external: &Labels, relabel: Option<&Relabel>, oldest:
 
 /// Encodes `batches` one after another into as many requests as it takes.
 fn encode(encoder: &Encoder, batches: &[Batch], oldest: i64) -> Vec<Request> {
-    let (mut requests, mut scratch) = (vec![encoder.request(0)], Scratch::default());
+    let mut scratch = Scratch::default();
+    let mut requests = vec![encoder.request(0, &mut scratch)];
     for batch in batches {
         let mut row = 0;
         while row < batch.len() {
             let request = requests.last_mut().unwrap();
             row = encoder.add(request, batch, row, oldest, &mut scratch);
             if row < batch.len() {
-                requests.push(encoder.request(0));
+                requests.push(encoder.request(0, &mut scratch));
             }
         }
     }

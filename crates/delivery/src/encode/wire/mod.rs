@@ -38,12 +38,10 @@ pub(super) const STAMP_RANGE: std::ops::Range<i64> = (1 << 35)..(1 << 42);
 
 /// The varint of a timestamp within [`STAMP_RANGE`].
 pub(super) fn stamp(timestamp: i64) -> [u8; STAMP] {
-    let mut bytes = [0; STAMP];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = (timestamp >> (7 * index)) as u8 | 0x80;
-    }
-    bytes[STAMP - 1] &= 0x7f;
-    bytes
+    let spread = (0..STAMP).fold(0, |spread, byte| spread | (timestamp as u64 >> (7 * byte) & 0x7f) << (8 * byte));
+    let more_follow = 0x80_8080_8080; // all but the last
+    let [stamp @ .., _, _] = (spread | more_follow).to_le_bytes();
+    stamp
 }
 
 /// Appends `value` as a varint.
