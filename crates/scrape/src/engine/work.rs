@@ -76,7 +76,7 @@ impl Work {
             }
             tracing::debug!(instance = self.active.target.labels.get("instance"), %error, "scrape failed");
         }
-        batches.push(self.report(&counts, body_size, error.is_none(), took));
+        batches.push(self.report(&counts, body_size, error.as_ref(), took));
         if self.active.job.config.extra_metrics {
             metrics.duration.observe(took.as_secs_f64());
         }
@@ -84,13 +84,14 @@ impl Work {
         self.note_status(&counts, body_size, error, took, refused);
     }
 
-    fn report(&mut self, counts: &Counts, body_size: i64, up: bool, took: Duration) -> Batch {
+    fn report(&mut self, counts: &Counts, body_size: i64, error: Option<&ScrapeError>, took: Duration) -> Batch {
+        let refused = matches!(error, Some(ScrapeError::Series(error)) if error.is_of_sample());
         let Active { report, target, job, .. } = &mut *self.active;
         let told = Report {
-            up,
+            up: error.is_none(),
             duration: took.as_secs_f64(),
             scraped: counts.scraped,
-            post_relabeling: counts.scraped,
+            post_relabeling: counts.scraped - usize::from(refused && counts.scraped > 0),
             added: counts.added,
             timeout: target.timeout.as_secs_f64(),
             sample_limit: job.config.rules.sample_limit,

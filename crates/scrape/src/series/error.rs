@@ -113,6 +113,17 @@ pub enum SeriesError {
 }
 
 impl SeriesError {
+    /// Whether a sample is the cause, which then is one that was scraped and not taken.
+    #[must_use]
+    pub fn is_of_sample(&self) -> bool {
+        match self {
+            Self::DuplicateLabel { .. } | Self::NoName | Self::InvalidName { .. } | Self::Histogram { .. } => true,
+            Self::TooManyLabels { .. } | Self::TooManySeries | Self::Memory { .. } => true,
+            Self::LabelLimit { .. } | Self::LabelNameLength { .. } | Self::LabelValueLength { .. } => true,
+            Self::Syntax(_) | Self::Protobuf(_) | Self::SampleLimit { .. } | Self::BucketLimit { .. } => false,
+        }
+    }
+
     /// Whether one of the three label limits is breached.
     #[must_use]
     pub fn is_label_limit(&self) -> bool {

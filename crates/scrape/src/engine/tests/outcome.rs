@@ -27,6 +27,19 @@ async fn a_report_tells_how_a_scrape_went() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sample_that_fails_the_scrape_was_scraped_and_not_taken() {
+    let rules = crate::series::Rules { label_limit: 3, ..Default::default() };
+    let mut bodies = ["a 1\nb{x=\"1\",y=\"2\"} 1\n", "a 1\n!\n"].into_iter().cycle();
+    let bench = Bench::new(Config { rules, ..config() }, move |_| answer(bodies.next().unwrap()));
+    bench.engine.set_targets(vec![target("t")]);
+    for (seconds, expected) in [(3.0, [2.0, 1.0]), (13.0, [1.0, 1.0])] {
+        bench.until(seconds).await;
+        let report = bench.sink.batches.lock().last().unwrap().clone();
+        assert_eq!(report.values[2..4], expected, "as Prometheus counts them");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_scrape_ends_the_series_and_says_why() {
     let mut turn = 0;
     let bench = Bench::new(config(), move |_| {
