@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a benchmark stops at the first surprise
 
 mod corpus;
+mod variants;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -108,45 +109,45 @@ fn parse_and_identify(bencher: Bencher) {
 
 #[divan::bench]
 fn parse_and_identify_timestamps(bencher: Bencher) {
-    identify(bencher, Format::PrometheusText, |seed| corpus::with_ends(&corpus::body(seed), 1, " 1700000000123"));
+    identify(bencher, Format::PrometheusText, |seed| variants::with_ends(&corpus::body(seed), 1, " 1700000000123"));
 }
 
 #[divan::bench]
 fn open_metrics(bencher: Bencher) {
-    identify(bencher, OPEN_METRICS, |seed| corpus::open_metrics(&corpus::body(seed)));
+    identify(bencher, OPEN_METRICS, |seed| variants::open_metrics(&corpus::body(seed)));
 }
 
 #[divan::bench]
 fn open_metrics_timestamps(bencher: Bencher) {
-    identify(bencher, OPEN_METRICS, |seed| corpus::with_ends(&corpus::open_metrics(&corpus::body(seed)), 1, " 1700000000.123"));
+    identify(bencher, OPEN_METRICS, |seed| variants::with_ends(&variants::open_metrics(&corpus::body(seed)), 1, " 1700000000.123"));
 }
 
 #[divan::bench]
 fn open_metrics_exemplar_in_ten(bencher: Bencher) {
     let exemplar = " # {trace_id=\"0123456789abcdef0123456789abcdef\"} 0.25 1700000000.123";
-    identify(bencher, OPEN_METRICS, |seed| corpus::with_ends(&corpus::open_metrics(&corpus::body(seed)), 10, exemplar));
+    identify(bencher, OPEN_METRICS, |seed| variants::with_ends(&variants::open_metrics(&corpus::body(seed)), 10, exemplar));
 }
 
 /// No `_created` lines, but looked for.
 #[divan::bench]
 fn start_times_none(bencher: Bencher) {
-    identify(bencher, START_TIMES, |seed| corpus::open_metrics(&corpus::body(seed)));
+    identify(bencher, START_TIMES, |seed| variants::open_metrics(&corpus::body(seed)));
 }
 
 #[divan::bench]
 fn start_times(bencher: Bencher) {
-    identify(bencher, START_TIMES, |seed| corpus::with_created(&corpus::open_metrics(&corpus::body(seed))));
+    identify(bencher, START_TIMES, |seed| variants::with_created(&variants::open_metrics(&corpus::body(seed))));
 }
 
 /// The same body with the `_created` lines as samples.
 #[divan::bench]
 fn start_times_as_samples(bencher: Bencher) {
-    identify(bencher, OPEN_METRICS, |seed| corpus::with_created(&corpus::open_metrics(&corpus::body(seed))));
+    identify(bencher, OPEN_METRICS, |seed| variants::with_created(&variants::open_metrics(&corpus::body(seed))));
 }
 
 #[divan::bench]
 fn open_metrics_learn(bencher: Bencher) {
-    learn(bencher, OPEN_METRICS, &corpus::open_metrics(&corpus::body(7)));
+    learn(bencher, OPEN_METRICS, &variants::open_metrics(&corpus::body(7)));
 }
 
 #[divan::bench]
