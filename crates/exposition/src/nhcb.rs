@@ -34,7 +34,7 @@ const BUCKET_LABEL: &str = "le";
 const HIDDEN: u32 = 0;
 
 /// What is remembered of a target's classic histograms from one scrape to the next, and of the one that is being collected. A line that
-/// was there before is recognised like any other series, without a look at its labels. 40 bytes per line, and the text of each histogram.
+/// was there before is recognised like any other series, without a look at its labels. 32 bytes per line, and the text of each histogram.
 ///
 /// A scrape is [`ClassicHistograms::begin`], then all feeding within [`ClassicHistograms::around`], then [`ClassicHistograms::finish`].
 #[derive(Debug, Default)]

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn series_are_written_as_an_exporter_would() {
-        let cases: [(&str, &str, &[(&str, &str)], &str); 6] = [
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: [Case<'_>; 6] = [
             ("up", "", &[], "up"),
             ("a:b", "_count", &[("c", "d")], r#"a:b_count{c="d"}"#),
             ("m", "", &[("a", "1"), ("b", "")], r#"m{a="1",b=""}"#),

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn what_is_no_histogram_is_refused() {
         let le = |le: &str| le.into();
-        let cases: [(&[(f64, f64)], Option<f64>, ConvertError); 7] = [
+        type Case<'a> = (&'a [(f64, f64)], Option<f64>, ConvertError);
+        let cases: [Case<'_>; 7] = [
             (&[(f64::NAN, 1.0)], None, ConvertError::NanBound),
             (&[(1.0, -1.0)], None, ConvertError::NegativeBucket { le: le("1.0") }),
             (&[(1.0, 2.0), (2.0, 1.0)], None, ConvertError::NotCumulative { le: le("2.0") }),

@@ -233,7 +233,9 @@ impl Summary {
             match tag.field {
                 1 => self.count = cursor.number(tag)?,
                 2 => self.sum = cursor.double(tag)?,
-                field::QUANTILE => drop(Quantile::read(cursor.bytes(tag)?)?),
+                field::QUANTILE => {
+                    Quantile::read(cursor.bytes(tag)?)?;
+                }
                 4 => merge_time(&mut self.created, cursor.bytes(tag)?)?,
                 _ => cursor.skip(tag)?,
             }

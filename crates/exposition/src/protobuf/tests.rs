@@ -174,6 +174,49 @@ fn the_infinite_bucket_is_the_last() {
 }
 
 #[test]
+fn more_buckets_than_usual_are_told_all_the_same() {
+    let many = |exemplar| {
+        let mut buckets: Vec<Bucket> = (0..1100).map(|at| bucket(f64::from(at), u64::from(at as u32))).collect();
+        buckets[0].exemplar = exemplar;
+        histogram(Histogram { bucket: buckets, sample_count: 1099, ..Default::default() })
+    };
+    let few = histogram(Histogram { bucket: vec![bucket(1.0, 7)], ..Default::default() });
+    for (first, lines) in [(None, 1103), (Some(exemplar(1.0, None)), 1104)] {
+        let got = samples(CLASSIC, family("h", Kind::Histogram, vec![many(first), few.clone()]));
+        assert_eq!(got.len(), lines + 4);
+        assert_eq!(got[lines - 2..lines], ["h_bucket{le=1099.0} 1099", "h_bucket{le=+Inf} 1099"]);
+        assert_eq!(got[lines + 2], "h_bucket{le=1.0} 7", "and leave nothing behind");
+    }
+    let converted = samples(CONVERTED, family("h", Kind::Histogram, vec![many(None)]));
+    assert!(converted[0].contains(" count 1099 ") && converted[0].ends_with(" 1098.0, 1099.0]"), "{}", converted[0]);
+}
+
+#[test]
+fn the_usual_way_of_writing_is_no_condition() {
+    let value = |field: u8| [&[field << 3 | 2, 9, 9][..], &1.5_f64.to_le_bytes()].concat();
+    let label = [0x0a, 6, 0x0a, 1, b'a', 0x12, 1, b'b'];
+    let unknown = [0x78, 1];
+    let cases = [
+        [&label[..], &value(2)].concat(),
+        [&value(2)[..], &label].concat(),
+        [&label[..], &unknown, &value(2)].concat(),
+        [&label[..], &value(2), &unknown].concat(),
+        [&label[..], &value(5), &value(2)].concat(),
+        [&label[..], &value(2), &value(5)].concat(),
+        [&value(2)[..], &label, &[0x12, 0]].concat(),
+    ];
+    for metric in cases {
+        let (mut parser, mut recorder) = (ProtobufParser::default(), Recorder::default());
+        parse(&mut parser, &raw(Kind::Gauge, &metric), 1000, &mut recorder).unwrap();
+        assert_eq!(recorder.samples(), ["m{a=b} 1.5"], "{metric:02x?}");
+    }
+    let empty = raw(Kind::Gauge, &[&label[..], &[0x12, 0]].concat());
+    let mut recorder = Recorder::default();
+    parse(&mut ProtobufParser::default(), &[raw(Kind::Gauge, &value(2)), empty].concat(), 1000, &mut recorder).unwrap();
+    assert_eq!(recorder.samples(), ["m 1.5", "m{a=b} 0"], "a value that is not there is 0, not the last one");
+}
+
+#[test]
 fn float_counts_take_the_place_of_whole_ones_unless_zero() {
     let buckets = vec![Bucket { cumulative_count: 1, cumulative_count_float: 0.5, upper_bound: 1.0, exemplar: None }, bucket(2.0, 2)];
     let h = Histogram { sample_count: 3, sample_count_float: 2.5, bucket: buckets, ..Default::default() };

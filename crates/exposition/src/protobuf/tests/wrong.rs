@@ -42,7 +42,7 @@ fn spans_have_to_fit_the_buckets_of_every_native_histogram() {
     let wrong = Histogram { positive_delta: vec![1], ..native() };
     let of = family;
     let family = of("h", Kind::Histogram, vec![histogram(native()), histogram(wrong)]);
-    assert_eq!(reason(NATIVE, &body(&[family.clone()])), ProtobufReason::Buckets { side: "positive", needed: 4, buckets: 1 });
+    assert_eq!(reason(NATIVE, &body(std::slice::from_ref(&family))), ProtobufReason::Buckets { side: "positive", needed: 4, buckets: 1 });
     assert_eq!(samples(CLASSIC, family).len(), 6, "nobody looks if only classic ones are asked for");
     let huge = vec![BucketSpan { offset: 0, length: u32::MAX }; 3];
     let lying = histogram(Histogram { negative_span: huge, ..native() });
