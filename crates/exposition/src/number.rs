@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(scan_seconds(b"1520879607.789\n"), Some((1_520_879_607_789, 14)));
         assert_eq!(scan_seconds(b"17 # {}"), Some((17_000, 2)));
         assert_eq!(scan_seconds(b"5. "), Some((5000, 2)));
-        for text in ["", "\n", "-1\n", "1", "1e3\n", "1.5x\n", "1\0\n", ". ", "# {} 1\n", "12345678901234567890\n"] {
+        for text in ["", "\n", "-1\n", "1", "1e3\n", "1.5x\n", "1\0\n", ". ", "# {} 1\n", "9007199254740993\n", "12345678901234567890\n"] {
             assert_eq!(scan_seconds(text.as_bytes()), None, "{text:?}");
         }
     }

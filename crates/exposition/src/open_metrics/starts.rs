@@ -27,14 +27,9 @@ pub(crate) fn counts(kind: MetricType) -> bool {
     matches!(kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary)
 }
 
-/// Whether the series with this text is a `_created` line, if its type counts.
+/// Whether a line with this series is a `_created` line, if its type counts. The text may be anything.
 pub(crate) fn is_created(series: &[u8]) -> bool {
     name(series).ends_with(SUFFIX)
-}
-
-/// Whether the line begins with the bare name of a `_created` line.
-pub(crate) fn begins_created(line: &[u8]) -> bool {
-    memchr::memchr2(b'{', b' ', line).is_some_and(|end| line[..end].ends_with(SUFFIX))
 }
 
 /// The samples that wait for their `_created` line.
@@ -186,7 +181,8 @@ fn surely_differ(own: &[u8], its: &[u8], part: Option<&[u8]>) -> bool {
     // Within a value, unless that is the closing quote of one that ends with `=`.
     let Some(quote) = memchr::memrchr(b'"', &own[..at]) else { return false };
     let label = own[..quote].strip_suffix(b"=").filter(|_| !matches!(own[quote + 1], b',' | b'}'));
-    label.is_some_and(|label| !label.ends_with(part))
+    // A quoted name is left to be taken apart.
+    label.is_some_and(|label| !label.ends_with(part) && !label.ends_with(b"\""))
 }
 
 /// The label that tells the parts of a metric of this type apart.
@@ -241,11 +237,15 @@ impl<'a> Iterator for Labels<'a> {
             _ => self.take(skip_while(self.rest, 0, |byte| byte != b'='))?,
         };
         let mut value = None;
-        if let Some(quoted) = self.rest.strip_prefix(b"=") {
-            self.rest = quoted;
+        if self.rest.starts_with(b"=\"") {
+            self.rest = &self.rest[1..];
             value = Some(unquoted(self.take(value_end::<false>(self.rest, 0).ok()?)?));
         }
-        self.rest = self.rest.strip_prefix(b",").unwrap_or(self.rest);
+        match self.rest.split_first() {
+            Some((b',', rest)) => self.rest = rest,
+            Some((b'}', _)) => {}
+            _ => return None, // no series
+        }
         Some((name, value))
     }
 }
@@ -283,8 +283,9 @@ mod tests {
         for series in ["created", "a_created_at", "a{b=\"_created\"}", "{\"a\",b=\"_created\"}", "{\"a_created\"=\"b\",\"a\"}"] {
             assert!(!is_created(series.as_bytes()), "{series}");
         }
-        assert!(begins_created(b"a_created 1\n") && begins_created(b"a_created{b=\"c\"} 1\n"));
-        assert!(!begins_created(b"a 1\nb_created 1\n") && !begins_created(b"a_created"));
+        for text in ["", "{", "{\"", "{\"a", "{a", "{a=", "{a=b", "{a=\"", "{a=\"b\"", "{}", "{=,=}"] {
+            assert!(!is_created(text.as_bytes()), "not even what is no series: {text}");
+        }
     }
 
     #[test]
@@ -332,8 +333,19 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_value_is_told_from_a_name_by_its_quote() {
+        let differ = |own: &str, its: &str| surely_differ(own.as_bytes(), its.as_bytes(), part(MetricType::Histogram));
+        assert!(differ("a=\"1\",le=\"2\"}", "a=\"2\"}"));
+        assert!(differ("a=\"b=1\"}", "a=\"b=2\"}"));
+        // Here the names differ, and only because of `le`.
+        assert!(!differ("a=\"b=\",le=\"1\",m=\"2\"}", "a=\"b=\",m=\"2\"}"));
+        assert!(!differ("\"le\"=\"1\"}", "\"le\"=\"2\"}"));
+        assert!(!differ("le=\"1\"}", "le=\"2\"}"));
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
         fn what_surely_differs_does_when_it_is_taken_apart(own in labels(), its in labels(), counter in any::<bool>()) {
             let kind = if counter { MetricType::Counter } else { MetricType::Histogram };

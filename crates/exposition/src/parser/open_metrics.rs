@@ -6,7 +6,7 @@ use super::Parser;
 use super::lines::{Known, Line};
 use crate::error::Error;
 use crate::open_metrics::comment::{self, Comment};
-use crate::open_metrics::starts::{begins_created, counts, is_created};
+use crate::open_metrics::starts::{counts, is_created};
 use crate::open_metrics::tail::{self, Tail, begins_exemplar, read_exemplar};
 use crate::series::Series;
 use crate::visitor::Visitor;
@@ -69,14 +69,12 @@ impl Parser {
         let Some(newline) = self.newline(rest)? else { return Ok(None) };
         let view = self.view(rest);
         let skips = self.skip_created && counts(self.kind);
-        let (known_end, row) = if skips && begins_created(rest) {
+        let guess = guess_end(&rest[..newline]);
+        let (known_end, row) = if skips && guess.is_some_and(|end| is_created(&rest[..end])) {
             (self.starts.known_end(line.text, view), None)
-        } else if skips && rest[0] == b'{' {
-            (None, None) // whether its name is that of a `_created` line is known when it is lexed
         } else {
-            let end = guess_end(&rest[..newline]);
-            let row = end.and_then(|end| visitor.find(&rest[..end]));
-            (end.filter(|_| row.is_some()), row)
+            let row = guess.and_then(|end| visitor.find(&rest[..end]));
+            (guess.filter(|_| row.is_some()), row)
         };
         let end = known_end.map_or_else(|| self.spans.lex_open_metrics(view), Ok);
         let parts = end.and_then(|end| Ok((end, tail::read(view, end, &mut self.exemplar_labels)?)));

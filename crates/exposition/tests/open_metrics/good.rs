@@ -169,6 +169,12 @@ pub const CREATED: &[Case] = &[
         "# TYPE \"a\" counter\n{\"a_total\",l=\"1\"} 1\na_created{l=\"1\"} 7\na_total{l=\"2\"} 1\n{\"a_created\",\"l\"=\"2\",} 8\n# EOF\n",
         &[r#"name="a_total" l="1" since 7000"#, r#"name="a_total" l="2" since 8000"#],
     ),
+    (
+        "# TYPE \"a\" counter\na_total{\"l\"=\"1\"} 1\n{\"a_created\",l=\"1\"} 7\n{\"a_total\",l=\"2\"} 1\na_created{\"l\"=\"2\"} 8\n# EOF\n",
+        &[r#"name="a_total" l="1" since 7000"#, r#"name="a_total" l="2" since 8000"#],
+    ),
+    // It speaks for those that follow only if it did for the one before it.
+    ("# TYPE a counter\na{l=\"1\"} 1\na{l=\"2\"} 1\na_created{l=\"1\"} 7\na_total{l=\"1\"} 1\n# EOF\n", &[r#"name="a" l="1" since 7000"#]),
     // Other types have no start times: the line is a sample like others.
     (
         "# TYPE a gauge\na 1\na_created 7\n# TYPE b unknown\nb_created 8\n# TYPE c counter\nc_created_at 9\n# EOF\n",

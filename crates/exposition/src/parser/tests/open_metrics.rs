@@ -129,8 +129,10 @@ fn the_end_may_come_in_pieces_and_nothing_after_it() {
     for pieces in [&["a 1\n# E", "OF", "\n"][..], &["a 1\n# EOF"], &["# EOF\0", "\0\n\0", "\0"], &["", "# EOF\n", ""], &[]] {
         assert_eq!(end(pieces), Ok(()), "{pieces:?}");
     }
-    let quoted = "{\"a\n# EOF\n\"} 1\n# EOF\n";
-    assert_eq!(run(KEPT, quoted.as_bytes().chunks(1), 100).2, Ok(()), "what is in quotes is none");
+    for name in ["a\n# EOF\n".to_owned(), "x".repeat(40) + "\n"] {
+        let quoted = format!("{{\"{name}\"}} 1\n# EOF\n");
+        assert_eq!(run(KEPT, quoted.as_bytes().chunks(1), 100).2, Ok(()), "what is in quotes is none");
+    }
     for (pieces, reason) in [
         (&["# EOF\n", "\0", "a"][..], Reason::AfterEof),
         (&["# EOF", " "], Reason::AfterEof),
@@ -153,6 +155,14 @@ fn resetting_forgets_the_body_before() {
     assert_eq!(feed(&mut parser, &mut record, SKIPPED, [body]).1, 1);
     let (events, refused, result) = feed(&mut parser, &mut record, SKIPPED, [&b"aaaa 1\naaaa_created 5\n\0# EOF\n"[..]]);
     assert_eq!((events.len(), refused), (2, 0), "no type, no start times, nothing refused");
+    assert!(result.is_err(), "no HELP line, no NUL");
+    let mut end_of = |bodies: [&[u8]; 2]| {
+        let [_, last] = bodies.map(|body| feed(&mut parser, &mut record, SKIPPED, [body]));
+        last
+    };
+    let (events, ..) = end_of([b"# TYPE a counter\na 1\na_created 5\n# EOF\n", b"# TYPE a counter\na 1\n# EOF\n"]);
+    assert_eq!(events, ["a 1"]);
+    let (.., result) = end_of([b"# HELP a x\n# EOF\n", b"a 1\n\0# EOF\n"]);
     assert!(result.is_err(), "no HELP line, no NUL");
     parser.reset();
     parser.feed(b"a 1\n\n# b\n", &mut record).unwrap();
@@ -178,6 +188,10 @@ fn lines_are_bounded_however_they_arrive() {
                 Err(other) => panic!("{other}"),
             }
         }
+        let mut record = Record { memory: true, ..Record::default() };
+        let known = feed(&mut Parser::default(), &mut record, KEPT, [body.as_bytes()]);
+        let again = feed(&mut Parser::new(max), &mut record, KEPT, [body.as_bytes()]);
+        assert_eq!(again.2.is_ok(), good && known.2.is_ok(), "{body}");
     }
 }
 
