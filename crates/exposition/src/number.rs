@@ -82,7 +82,7 @@ fn word(text: &[u8], negative: bool, signed: bool) -> Option<f64> {
 
 /// Reads a plain decimal at the beginning of `bytes`: the value and how many bytes it took. `None` if there is none or it needs more
 /// than one correctly rounded operation; what follows the number is the caller's to check.
-#[inline]
+#[inline(always)] // as read_value, which else calls it where there are several visitors
 pub(crate) fn scan_value(bytes: &[u8]) -> Option<(f64, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let start = usize::from(negative);

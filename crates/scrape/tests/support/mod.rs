@@ -13,7 +13,7 @@ use model::{Batch, ConsumeMetrics, Labels, Refused};
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 use scrape::series::Rules;
-use scrape::{Clock, Config, Engine, Health, Metrics, Parts, Slots, Status, SystemClock};
+use scrape::{Config, Engine, Health, Metrics, Ownership, Parts, Solo, Status, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -99,19 +99,6 @@ impl ConsumeMetrics for Sink {
     }
 }
 
-/// Everybody's slots begin right after the test does: that of the bad target, whose interval is long, only once.
-struct Soon(u64);
-
-impl Slots for Soon {
-    fn phase_ms(&self, _key: u64, interval_ms: u64) -> u64 {
-        self.0 % interval_ms
-    }
-
-    fn begin(&self, _key: u64, _slot: u64) -> bool {
-        true
-    }
-}
-
 /// An engine with one bad target, which is scraped once, and some good ones, which are all the time.
 pub struct Bench {
     pub engine: Engine,
@@ -121,13 +108,12 @@ pub struct Bench {
 
 impl Bench {
     pub async fn start(bad: &str, rules: Rules) -> Self {
-        let (sink, registry, clock) = (Arc::new(Sink::default()), Registry::new(), Arc::new(SystemClock::default()));
-        let soon = clock.now_ms().unsigned_abs() + 30;
+        let (sink, registry) = (Arc::new(Sink::default()), Registry::new());
         let parts = Parts {
             sink: sink.clone(),
             transport: Arc::new(net::Client::new(&net::HttpClientConfig::default(), net::ClientOptions::default()).unwrap()),
-            slots: Arc::new(Soon(soon)),
-            clock,
+            slots: Arc::new(Solo),
+            clock: Arc::new(SystemClock::default()),
             metrics: Metrics::register(&registry).unwrap(),
         };
         let config = Config {
@@ -136,6 +122,7 @@ impl Bench {
             scrape_timeout: Duration::from_millis(50),
             max_body_size: LIMIT,
             rules,
+            ownership: Ownership::Assigned,
             ..Config::default()
         };
         let good = fixed(TEXT, "a 1\n").await;
@@ -143,7 +130,9 @@ impl Bench {
             [("__address__", bad), ("who", "bad"), ("__scrape_interval__", "1h"), ("__scrape_timeout__", "1h")].into_iter().collect();
         let named = |n: usize| -> Labels { [("__address__", good.as_str()), ("who", &n.to_string())].into_iter().collect() };
         let engine = Engine::start(config, parts).unwrap();
-        engine.set_targets((0..GOOD).map(named).chain([bad]).collect());
+        let synced = engine.set_targets((0..GOOD).map(named).chain([bad]).collect());
+        // A first slot that has begun is scraped at once: the bad target need not wait for its next one, an hour from now.
+        synced.keys.iter().for_each(|(key, _)| engine.own(*key, 0, None));
         Self { engine, sink, registry }
     }
 
