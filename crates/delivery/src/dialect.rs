@@ -65,6 +65,8 @@ struct State {
     now: Dialect,
     /// Whether a request in this dialect was taken.
     confirmed: bool,
+    /// Whether the receiver is known not to decompress zstd, whatever the message.
+    no_zstd: bool,
     /// When to try the wanted dialect again.
     retry_at: Option<Instant>,
     /// What was settled on before, so that the same outcome is not news.
@@ -85,14 +87,14 @@ pub(crate) enum Next {
 
 impl Negotiation {
     pub fn new(wanted: Dialect) -> Self {
-        Self { wanted, state: Mutex::new(State { now: wanted, confirmed: false, retry_at: None, known: None }) }
+        Self { wanted, state: Mutex::new(State { now: wanted, confirmed: false, no_zstd: false, retry_at: None, known: None }) }
     }
 
     /// The dialect to use now, and whether the receiver is known to understand it.
     pub fn current(&self, now: Instant) -> (Dialect, bool) {
         let mut state = self.state.lock();
         if state.retry_at.is_some_and(|at| at <= now) {
-            (state.known, state.now, state.confirmed, state.retry_at) = (Some(state.now), self.wanted, false, None);
+            *state = State { now: self.wanted, confirmed: false, no_zstd: false, retry_at: None, known: Some(state.now) };
         }
         (state.now, state.confirmed)
     }
@@ -112,18 +114,22 @@ impl Negotiation {
         if state.now != dialect {
             return Next::SendAgain { news: None }; // another request has been through this already
         }
-        let Some(less) = self.less(dialect, what) else { return Next::GiveUp };
+        state.no_zstd |= what == Foreign::Compression;
+        let Some(less) = self.less(dialect, what, state.no_zstd) else { return Next::GiveUp };
         (state.now, state.confirmed) = (less, false);
         state.retry_at.get_or_insert(now + RETRY_AFTER);
         Next::SendAgain { news: state.known.is_none().then_some(dialect) }
     }
 
     /// What to try after `dialect`: the message without compression of its own, then the older message in the same order.
-    fn less(&self, dialect: Dialect, what: Foreign) -> Option<Dialect> {
+    fn less(&self, dialect: Dialect, what: Foreign, no_zstd: bool) -> Option<Dialect> {
         let may_be_compression = dialect.compression == Compression::Zstd && what != Foreign::Message;
         match (may_be_compression, dialect.message) {
             (true, message) => Some(Dialect { message, compression: Compression::Snappy }),
-            (false, Message::V2) if what != Foreign::Compression => Some(Dialect { message: Message::V1, ..self.wanted }),
+            (false, Message::V2) if what != Foreign::Compression => {
+                let compression = if no_zstd { Compression::Snappy } else { self.wanted.compression };
+                Some(Dialect { message: Message::V1, compression })
+            }
             _ => None,
         }
     }
@@ -167,6 +173,10 @@ mod tests {
         assert_eq!(negotiation.current(now), (V1_ZSTD, false));
         assert_eq!(negotiation.not_understood(V1_ZSTD, Foreign::Compression, now), again(Some(V1_ZSTD)));
         assert_eq!(negotiation.current(now), (V1, false));
+        let prometheus = Negotiation::new(V2_ZSTD);
+        prometheus.not_understood(V2_ZSTD, Foreign::Compression, now);
+        prometheus.not_understood(V2, Foreign::Message, now);
+        assert_eq!(prometheus.current(now).0, V1, "zstd was not understood with 2.0 either");
         let other = Negotiation::new(V2);
         assert_eq!(other.not_understood(V2, Foreign::Compression, now), Next::GiveUp);
     }

@@ -36,7 +36,7 @@ fn dialects(got: &[Got]) -> Vec<&'static str> {
     got.iter().map(dialect).collect()
 }
 
-/// Sends scrapes of 2 000 samples, one after the other.
+/// Sends scrapes, one after the other.
 async fn send(delivery: &Delivery, receiver: &Receiver, target: &Target, scrapes: std::ops::Range<i64>) {
     for scrape in scrapes {
         let before = receiver.samples().len();
@@ -53,7 +53,7 @@ fn sent_by(registry: &Registry, what: &str) -> [f64; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_of_2_0_gets_it_with_its_headers() {
-    let (receiver, target) = (Receiver::default(), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::default(), Target::new(1, 100));
     receiver.otherwise(Answer::Taken);
     let (delivery, registry) = start(v2(), &receiver);
     send(&delivery, &receiver, &target, 0..4).await;
@@ -69,7 +69,7 @@ async fn a_receiver_of_2_0_gets_it_with_its_headers() {
 
 #[tokio::test(start_paused = true)]
 async fn unsupported_media_type_leads_to_1_0_without_a_loss() {
-    let (receiver, target) = (Receiver::default(), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::default(), Target::new(1, 100));
     receiver.otherwise(Answer::OnlyV1);
     let (delivery, registry) = start(v2(), &receiver);
     send(&delivery, &receiver, &target, 0..20).await;
@@ -81,25 +81,25 @@ async fn unsupported_media_type_leads_to_1_0_without_a_loss() {
     assert_eq!(got[0].at, got[1].at, "at once");
     assert_eq!(got[1].header("retry-attempt"), "", "it is another request");
     assert_eq!((metric(&registry, FALLBACKS, ""), metric(&registry, VERSION, "")), (1.0, 1.0));
-    assert_eq!(sent_by(&registry, "retried_total")[0], 1000.0);
+    assert_eq!(sent_by(&registry, "retried_total")[0], 100.0);
     assert_eq!(sent_by(&registry, "failed_total"), [0.0; 3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn success_that_does_not_say_what_was_written_leads_to_1_0() {
-    let (receiver, target) = (Receiver::default(), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::default(), Target::new(1, 100));
     receiver.otherwise(Answer::Status(204)); // as a receiver that reads 2.0 as an empty request of 1.0
     let (delivery, _) = start(v2(), &receiver);
     delivery.consumer().consume(target.batch(0)).unwrap();
     delivery.flush();
     sleep(SECOND).await;
     assert_eq!(dialects(&receiver.got()), ["2.0", "1.0"]);
-    assert_eq!(receiver.got()[1].tally().samples, 1000);
+    assert_eq!(receiver.got()[1].tally().samples, 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_was_updated_gets_2_0_after_an_hour() {
-    let (receiver, target) = (Receiver::default(), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::default(), Target::new(1, 100));
     receiver.otherwise(Answer::OnlyV1);
     let (delivery, registry) = start(v2(), &receiver);
     send(&delivery, &receiver, &target, 0..2).await;
@@ -139,7 +139,7 @@ async fn what_a_receiver_did_not_write_is_counted_as_failed_and_not_sent_again()
 
 #[tokio::test(start_paused = true)]
 async fn a_request_of_2_0_is_sent_again_as_it_was() {
-    let (receiver, target) = (Receiver::answering([Answer::Status(503), Answer::Broken, Answer::Status(429)]), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::answering([Answer::Status(503), Answer::Broken, Answer::Status(429)]), Target::new(1, 100));
     receiver.otherwise(Answer::Taken);
     let (delivery, _) = start(v2(), &receiver);
     send(&delivery, &receiver, &target, 0..1).await;
@@ -151,7 +151,7 @@ async fn a_request_of_2_0_is_sent_again_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn zstd_is_smaller_and_goes_out_under_the_header_that_its_receivers_know() {
-    let target = Target::new(1, 2000);
+    let target = Target::new(1, 500);
     let mut bytes = Vec::new();
     for compression in [Compression::Snappy, Compression::Zstd] {
         let receiver = Receiver::default();
@@ -172,7 +172,7 @@ async fn zstd_is_smaller_and_goes_out_under_the_header_that_its_receivers_know()
 #[tokio::test(start_paused = true)]
 async fn a_receiver_without_zstd_gets_snappy() {
     for refusal in [Answer::Status(415), Answer::Status(400)] {
-        let (receiver, target) = (Receiver::answering([refusal]), Target::new(1, 1000));
+        let (receiver, target) = (Receiver::answering([refusal]), Target::new(1, 100));
         let (delivery, registry) = start(config(speaking(Message::V1, Compression::Zstd)), &receiver);
         send(&delivery, &receiver, &target, 0..3).await;
         assert_eq!(dialects(&receiver.got()), ["1.0 zstd", "1.0", "1.0", "1.0"]);
@@ -183,7 +183,7 @@ async fn a_receiver_without_zstd_gets_snappy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_request_is_a_rejection_once_zstd_was_taken() {
-    let (receiver, target) = (Receiver::answering([Answer::Status(200), Answer::Status(400), Answer::Status(200)]), Target::new(1, 1000));
+    let (receiver, target) = (Receiver::answering([Answer::Status(200), Answer::Status(400), Answer::Status(200)]), Target::new(1, 100));
     let (delivery, registry) = start(config(speaking(Message::V1, Compression::Zstd)), &receiver);
     for scrape in 0..3 {
         delivery.consumer().consume(target.batch(scrape)).unwrap();
@@ -191,7 +191,7 @@ async fn a_bad_request_is_a_rejection_once_zstd_was_taken() {
         sleep(SECOND).await;
     }
     assert_eq!(dialects(&receiver.got()), ["1.0 zstd"; 3]);
-    assert_eq!(sent_by(&registry, "failed_total")[0], 1000.0);
+    assert_eq!(sent_by(&registry, "failed_total")[0], 100.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,7 +203,7 @@ async fn of_2_0_with_zstd_only_what_is_not_understood_is_given_up() {
         (Answer::Status(200), &["2.0 zstd", "1.0 zstd", "1.0 zstd"]), // knows zstd, takes 2.0 for an empty request
         (Answer::OnlyV1, &["2.0 zstd", "2.0", "1.0 zstd", "1.0 zstd"]),
     ] {
-        let (receiver, target) = (Receiver::default(), Target::new(1, 1000));
+        let (receiver, target) = (Receiver::default(), Target::new(1, 100));
         receiver.otherwise(answer.clone());
         let (delivery, _) = start(speak(), &receiver);
         for scrape in 0..2 {

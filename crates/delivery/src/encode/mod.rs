@@ -76,6 +76,8 @@ pub struct Encoder {
     message: Message,
     templates: TemplateCache,
     max_samples: usize,
+    /// [`MAX_PLAIN`], but for tests.
+    max_plain: usize,
 }
 
 /// A chunk within a batch, with its columns.
@@ -100,7 +102,7 @@ impl Encoder {
     #[must_use]
     pub fn new(external: Labels, relabel: Option<Relabel>, content: Content, message: Message, max_samples: usize) -> Self {
         let outgoing = Outgoing::new(external, relabel);
-        Self { outgoing, content, message, templates: TemplateCache::default(), max_samples: max_samples.max(1) }
+        Self { outgoing, content, message, templates: TemplateCache::default(), max_samples: max_samples.max(1), max_plain: MAX_PLAIN }
     }
 
     /// An empty request with room for `capacity` compressed bytes.
@@ -222,7 +224,7 @@ impl Encoder {
         scratch.plain.clear();
         if !extras.is_empty() {
             let done;
-            (done, counted) = self.encode_rows(part, piece.clone(), Wanted::Details, MAX_PLAIN, scratch, request.symbols.as_mut());
+            (done, counted) = self.encode_rows(part, piece.clone(), Wanted::Details, self.max_plain, scratch, request.symbols.as_mut());
             if done < piece.end {
                 request.rewind(mark);
                 return None; // too much for one request
@@ -276,7 +278,7 @@ impl Encoder {
     /// Adds a piece, encoded row by row. If it is too large for any request, as much of it as fits into one.
     fn add_ordinary(&self, request: &mut Request, part: &Part<'_>, piece: &Range<usize>, scratch: &mut Scratch) -> usize {
         let mark = request.symbols.as_ref().map(symbols::Symbols::mark);
-        let (done, counted) = self.encode_rows(part, piece.clone(), Wanted::All, MAX_PLAIN, scratch, request.symbols.as_mut());
+        let (done, counted) = self.encode_rows(part, piece.clone(), Wanted::All, self.max_plain, scratch, request.symbols.as_mut());
         if !self.has_room(request, counted.sent, scratch.plain.len()) {
             request.rewind(mark);
             return piece.start;
@@ -290,7 +292,7 @@ impl Encoder {
     /// Whether as much fits into the request; anything fits into an empty one.
     fn has_room(&self, request: &Request, more: Tally, plain_len: usize) -> bool {
         let sent = request.counted.sent.total() + more.total();
-        request.is_empty() || sent <= self.max_samples && request.plain_len() + plain_len <= MAX_PLAIN
+        request.is_empty() || sent <= self.max_samples && request.plain_len() + plain_len <= self.max_plain
     }
 }
 

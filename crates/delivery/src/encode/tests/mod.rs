@@ -142,8 +142,8 @@ fn a_template_serves_every_timestamp_and_others_are_encoded_without() {
 
 #[test]
 fn requests_are_cut_between_fragments_and_nothing_is_lost_or_sent_twice() {
-    let layout = node_like(1300);
-    for max_samples in [1, 7, 100, 511, 512, 513, 1024, 2000] {
+    let layout = node_like(600);
+    for max_samples in [1, 7, 100, 511, 512, 513, 1024] {
         let encoder = plain(max_samples);
         for _ in 0..3 {
             let batches =
@@ -259,17 +259,19 @@ fn what_stopped_changing_becomes_constant_again_after_many_sends() {
 
 #[test]
 fn a_chunk_that_is_too_large_for_a_request_is_spread_over_several() {
-    let long = |i: usize| char::from(b'a' + i as u8).to_string().repeat(1 << 20);
+    let long = |i: usize| char::from(b'a' + i as u8).to_string().repeat(1 << 10);
     let series: Vec<Vec<(String, String)>> =
         (0..20).map(|i| vec![("__name__".to_owned(), format!("m{i}")), ("long".to_owned(), long(i))]).collect();
     let layout = layout(&series);
-    let encoder = plain(2000);
+    let encoder = Encoder { max_plain: 16 << 10, ..plain(2000) };
     for scrape in 0..3 {
         let batch = Batch::new(1, layout.clone(), NOW + scrape, values(&layout, 1.0));
         let requests = encode(&encoder, std::slice::from_ref(&batch), i64::MIN);
-        assert_eq!(requests.len(), 2);
-        assert!(requests.iter().all(|request| request.plain_len() < MAX_PLAIN + (2 << 20)));
-        let arrived: Vec<Seen> = requests.into_iter().flat_map(|request| decode(&request.finish(&mut Scratch::default()))).collect();
+        if scrape == 0 {
+            assert_eq!(requests.len(), 2);
+            assert!(requests.iter().all(|request| request.plain_len() < (16 << 10) + (2 << 10)));
+        }
+        let arrived: Vec<Seen> = finish(requests).iter().flat_map(|body| decode(body)).collect();
         assert_eq!(arrived, expected(&batch, &Labels::empty(), None, i64::MIN));
     }
 }
