@@ -20,8 +20,13 @@ fn speaking(message: Message, change: impl FnOnce(&mut Config)) -> Config {
     })
 }
 
+/// Names and values.
+type Labels = Vec<(String, String)>;
+/// Timestamps and the bits of values.
+type Samples = Vec<(i64, u64)>;
+
 /// Every series that a receiver got, with its samples.
-fn series(receiver: &Receiver) -> Vec<(Vec<(String, String)>, Vec<(i64, u64)>)> {
+fn series(receiver: &Receiver) -> Vec<(Labels, Samples)> {
     let messages = receiver.got().into_iter().flat_map(|got| got.message().timeseries);
     messages
         .map(|series| {

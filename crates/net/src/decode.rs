@@ -35,7 +35,8 @@ impl Encoding {
     /// # Errors
     /// It is none of these, or there are several; the text is the header's.
     pub fn of(headers: &HeaderMap) -> Result<Self, Box<str>> {
-        let given = headers.get(header::CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("?")).trim();
+        let given = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
+        let given = given.collect::<Vec<_>>().join(", ");
         let names = [("", Self::Identity), ("identity", Self::Identity), ("gzip", Self::Gzip), ("x-gzip", Self::Gzip)];
         let names = names.into_iter().chain([("deflate", Self::Deflate), ("zstd", Self::Zstd)]);
         let found = names.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name));

@@ -193,4 +193,7 @@ async fn who_takes_the_pieces_may_stop_it() {
 async fn unknown_encodings_are_named() {
     let error = read_body(response("br", b"x", 1), 10).await.unwrap_err();
     assert_eq!(error.to_string(), "unsupported content encoding \"br\"");
+    let twice = Response::builder().header("content-encoding", "gzip").header("content-encoding", "zstd");
+    let error = read_body(twice.body(Full::new(Bytes::from_static(b"x"))).unwrap(), 10).await.unwrap_err();
+    assert_eq!(error.to_string(), "unsupported content encoding \"gzip, zstd\"");
 }

@@ -6,6 +6,9 @@
 #[allow(dead_code)] // each bench uses some of its bodies
 #[path = "../../exposition/benches/corpus/mod.rs"]
 mod corpus;
+#[allow(dead_code)] // each bench uses some of its bodies
+#[path = "../../exposition/benches/variants/mod.rs"]
+mod variants;
 
 use std::sync::Arc;
 
@@ -86,7 +89,7 @@ fn unchanged_with_metadata(bencher: Bencher) {
 
 #[divan::bench]
 fn unchanged_open_metrics(bencher: Bencher) {
-    repeat(bencher, (1..9).map(|seed| corpus::open_metrics(&corpus::body(seed))).collect());
+    repeat(bencher, (1..9).map(|seed| variants::open_metrics(&corpus::body(seed))).collect());
 }
 
 #[divan::bench]
