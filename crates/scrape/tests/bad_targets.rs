@@ -43,7 +43,7 @@ async fn targets_that_never_come_to_an_end_hold_up_nobody() {
 #[tokio::test]
 async fn labels_of_a_megabyte_are_taken_or_refused_as_the_limit_says() {
     let value = "x".repeat(1_000_000);
-    let body = format!("m{{a=\"{value}\"}} 1\nm{{a=\"y{value}\"}} 2\n");
+    let body = format!("m{{a=\"{value}\"}} 1\nm{{a=\"y\"}} 2\n");
     let address = fixed(TEXT, body).await;
     let bench = Bench::start(&address, Rules::default()).await;
     bench.until("a good scrape", |bad, _| bad.health == Health::Up).await;

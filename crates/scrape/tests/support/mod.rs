@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The bound of a body in these tests.
-pub const LIMIT: u64 = 4 << 20;
+pub const LIMIT: u64 = 2 << 20;
 /// Targets that are well, beside the bad one.
 const GOOD: usize = 10;
 /// No test waits longer for what it waits for.
