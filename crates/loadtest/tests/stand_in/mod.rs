@@ -127,7 +127,12 @@ async fn get(http: &Http, url: &str) -> Bytes {
 impl Node {
     async fn live(self: Arc<Self>, config: &Path) {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
-        let listener = TcpListener::bind(&self.address).await.unwrap();
+        // Told in a line, like the collector: the backtrace of a panic would push the cause out of the log's end, by which a fleet sees
+        // that somebody else took the port in the meantime.
+        let listener = TcpListener::bind(&self.address).await.unwrap_or_else(|error| {
+            eprintln!("can't listen at {}: {error}", self.address);
+            std::process::exit(1);
+        });
         tokio::spawn(Arc::clone(&self).serve(listener));
         if !self.scrapes {
             term.recv().await;
