@@ -17,6 +17,7 @@ mod fresh;
 mod index;
 mod labels;
 mod layouts;
+mod plan;
 mod reconcile;
 mod report;
 mod rules;

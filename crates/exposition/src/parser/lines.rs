@@ -1,5 +1,5 @@
 //! Leading the visitor through the lines of a part of the body, whatever its format: lines that it expects go a fast way, the others the
-//! way of their format. There is one loop for all formats, so that the compiler inlines the fast way and the visitor into it.
+//! way of their format. The loop is compiled once per format: asking for it in each line costs a twentieth of an unchanged body.
 
 use memchr::memchr;
 
@@ -33,13 +33,17 @@ pub(super) struct Known {
 impl Parser {
     /// Parses all complete lines of `text` and returns how many bytes they took.
     pub(super) fn lines<V: Visitor>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
+        if self.is_open_metrics() { self.lines_of::<V, true>(text, visitor) } else { self.lines_of::<V, false>(text, visitor) }
+    }
+
+    fn lines_of<V: Visitor, const OPEN_METRICS: bool>(&mut self, text: &[u8], visitor: &mut V) -> Result<usize, Error<V::Error>> {
         let mut at = 0;
         while at < text.len() && !self.ended {
             let line = Line { text, at };
             let comment = text[at] == b'#';
             let used = if comment {
                 self.comments(line.rest(), visitor)?
-            } else if let Some(used) = self.expected_line(line, visitor)? {
+            } else if let Some(used) = self.expected_line::<V, OPEN_METRICS>(line, visitor)? {
                 self.line += 1;
                 used
             } else {
@@ -93,8 +97,12 @@ impl Parser {
     }
 
     /// The fast way: the visitor's expected series, a plain number, perhaps a plain timestamp, and the newline.
-    #[inline]
-    fn expected_line<V: Visitor>(&mut self, line: Line<'_>, visitor: &mut V) -> Result<Option<usize>, Error<V::Error>> {
+    #[inline(always)] // into each of the two loops
+    fn expected_line<V: Visitor, const OPEN_METRICS: bool>(
+        &mut self,
+        line: Line<'_>,
+        visitor: &mut V,
+    ) -> Result<Option<usize>, Error<V::Error>> {
         let (len, rest) = (visitor.expected_len(), line.rest());
         if len == 0 || rest.get(len) != Some(&b' ') {
             return Ok(None);
@@ -103,7 +111,7 @@ impl Parser {
         let Some((value, used)) = read_value(&rest[len + 1..]) else { return Ok(None) };
         let mut end = len + 1 + used;
         let mut timestamp = None;
-        if self.is_open_metrics() {
+        if OPEN_METRICS {
             if let Some((stamp, used)) = rest.get(end + 1..).filter(|_| rest[end] == b' ').and_then(scan_seconds) {
                 timestamp = Some(stamp);
                 end += 1 + used;

@@ -52,6 +52,23 @@ impl Runs {
         self.runs.shrink_to_fit();
     }
 
+    /// Follows the rows to another layout: `place` says, for each of its `rows`, the row of the old one that it is, or before which it was
+    /// found; it never falls. A run goes to the first row that may follow it. If that is wrong, the run is not recognised there, and read.
+    pub(super) fn renumber(&mut self, rows: usize, place: impl Fn(usize) -> u32) {
+        let mut at = 0;
+        self.runs.retain_mut(|run| {
+            while at < rows && place(at) < run.row {
+                at += 1;
+            }
+            run.row = at as u32;
+            at < rows
+        });
+        // Of several the last: those before it belonged to series that are gone.
+        self.runs.reverse();
+        self.runs.dedup_by_key(|run| run.row);
+        self.runs.reverse();
+    }
+
     pub(super) fn clear(&mut self) {
         self.runs = Vec::new();
     }
@@ -87,6 +104,20 @@ mod tests {
             assert_eq!(runs.expect(row, text.as_bytes(), &mut next).is_some(), known, "{row}");
         }
         assert!(runs.expect(7, b"# c", &mut next).is_none(), "not complete");
+    }
+
+    #[test]
+    fn runs_follow_their_rows_to_another_layout() {
+        let mut runs = Runs::default();
+        runs.learn(&mut vec![run(0, "# a\n"), run(1, "# b\n"), run(3, "# c\n"), run(4, "# d\n"), run(5, "# e\n")]);
+        // Row 1 is another one, a new one is before row 2, and rows 3 and 5 are gone.
+        let places = [0, 1, 2, 2, 4];
+        runs.renumber(places.len(), |row| places[row]);
+        let mut next = 0;
+        for (row, text, known) in [(0, "# a\n", true), (1, "# b\n", true), (4, "# d\n", true), (4, "# c\n", false), (5, "# e\n", false)] {
+            assert_eq!(runs.expect(row, text.as_bytes(), &mut next).is_some(), known, "{text}");
+        }
+        assert_eq!(runs.runs.len(), 3);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! The end of a good scrape: columns become batches, and where series came or went, the layout gets the chunks it needs.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use model::{Batch, Details, Layout, LayoutBuilder, MAX_CHUNK_SERIES, SeriesRef, stale::STALE_NAN};
+use model::{Batch, Details, LayoutBuilder, SeriesRef, stale::STALE_NAN};
 
 use super::columns::{Columns, Extra};
 use super::details;
 use super::exemplars::{self, Memory};
 use super::fresh;
+use super::index::Elsewhere;
 use super::layouts::{self, Finder};
+use super::plan::Plan;
 use super::session::Scraped;
 use super::state::{NO_STAMP, Rows};
 use super::visit::Visit;
@@ -28,12 +29,11 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
     if same {
         visit.columns.values.truncate(visit.rows);
         visit.columns.stamps.truncate(visit.rows);
-        let index = visit.target.index.take();
-        visit.target.index = index.and_then(|mut index| index.keep().then_some(index));
+        visit.target.elsewhere.end();
         visit.target.runs.learn(&mut visit.columns.runs);
     } else {
         visit.mark_vanished(&mut stale);
-        let plan = visit.plan(&settled);
+        let plan = Plan::new(&visit, &settled);
         visit.apply(plan);
     }
     visit.settle_inheritance(&mut stale);
@@ -53,49 +53,9 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
     scraped
 }
 
-/// The new layout, and where its rows come from.
-struct Plan {
-    layout: Layout,
-    /// Numbers in the columns, in the new order.
-    order: Vec<u32>,
-}
-
-/// A plan in the making.
-struct Draft<'a, 'b> {
-    visit: &'a Visit<'b>,
-    finder: Finder<'a>,
-    builder: LayoutBuilder,
-    order: Vec<u32>,
-}
-
-impl Draft<'_, '_> {
-    /// Writes the rows that are left of a chunk, and the new series among them, into new chunks of about equal size.
-    fn rebuild(&mut self, rows: Range<usize>, inserted: &[u32]) {
-        let Self { visit, finder, builder, order } = self;
-        let first = order.len();
-        let mut inserted = inserted.iter().peekable();
-        for row in rows {
-            while let Some(number) = inserted.next_if(|number| visit.columns.fresh.before[**number as usize] as usize <= row) {
-                order.push(visit.rows as u32 + number);
-            }
-            if visit.columns.is_seen(row) {
-                order.push(row as u32);
-            }
-        }
-        order.extend(inserted.map(|number| visit.rows as u32 + number));
-        builder.cut();
-        let total = order.len() - first;
-        let size = total.div_ceil(total.div_ceil(MAX_CHUNK_SERIES).max(1)).max(1);
-        for part in order[first..].chunks(size) {
-            part.iter().for_each(|row| layouts::push(builder, visit.series(finder, *row)));
-            builder.cut();
-        }
-    }
-}
-
 impl Visit<'_> {
     /// A series of the layout or a new one, by its number in the columns.
-    fn series<'a>(&'a self, finder: &Finder<'a>, row: u32) -> SeriesRef<'a> {
+    pub(super) fn series<'a>(&'a self, finder: &Finder<'a>, row: u32) -> SeriesRef<'a> {
         match (row as usize).checked_sub(self.rows) {
             Some(number) => self.columns.fresh.series(number as u32),
             None => finder.series(row as usize),
@@ -133,37 +93,6 @@ impl Visit<'_> {
         }
     }
 
-    /// The layout without what vanished and with what is new, each new series where it was found. Only chunks that change are new.
-    fn plan(&self, settled: &[bool]) -> Plan {
-        let fresh = &self.columns.fresh;
-        let mut inserted: Vec<u32> = (0..settled.len() as u32).filter(|number| !settled[*number as usize]).collect();
-        if self.rows == 0 && inserted.len() == settled.len() {
-            return Plan { layout: Layout::new(fresh.chunks().to_vec()), order: inserted };
-        }
-        // Stable: series that were found before the same row stay in the body's order.
-        inserted.sort_by_key(|number| fresh.before[*number as usize]);
-        let mut draft =
-            Draft { visit: self, finder: Finder::new(&self.target.layout), builder: LayoutBuilder::default(), order: Vec::new() };
-        let (mut start, mut rest) = (0, inserted.as_slice());
-        for chunk in self.target.layout.chunks() {
-            let end = start + chunk.len();
-            let (here, after) = rest.split_at(rest.partition_point(|number| (fresh.before[*number as usize] as usize) < end));
-            // What was found behind the last row goes to the last chunk if it fits.
-            let fits = chunk.len() + here.len() + after.len() <= MAX_CHUNK_SERIES;
-            let here = if end == self.rows && fits { rest } else { here };
-            rest = &rest[here.len()..];
-            if here.is_empty() && (start..end).all(|row| self.columns.is_seen(row)) {
-                draft.builder.push_chunk(chunk.clone());
-                draft.order.extend(start as u32..end as u32);
-            } else {
-                draft.rebuild(start..end, here);
-            }
-            start = end;
-        }
-        draft.rebuild(self.rows..self.rows, rest);
-        Plan { layout: layouts::repacked(draft.builder.finish()), order: draft.order }
-    }
-
     /// Makes the planned layout the target's, and puts the columns into its order.
     fn apply(&mut self, plan: Plan) {
         let (known, fresh) = (&self.target.rows, &self.columns.fresh);
@@ -189,12 +118,28 @@ impl Visit<'_> {
             let kept = memory.take().map(|memory| memory.iter().filter_map(|(row, latest)| Some((*at.get(row)?, *latest))).collect());
             *memory = kept.filter(|kept: &Memory| !kept.is_empty()).map(Box::new);
         }
+        self.follow_runs(&plan.order);
         self.rows = plan.order.len();
         self.target.layout = Arc::new(plan.layout);
         self.target.rows = rows;
-        self.target.index = None;
+        self.target.elsewhere = Elsewhere::default();
         self.target.aliases = None;
-        self.target.runs.clear();
+    }
+
+    /// Takes the runs of comments along to the new order of the rows.
+    fn follow_runs(&mut self, order: &[u32]) {
+        let Self { target, columns, rows, .. } = self;
+        if target.rules.wants_families() {
+            // Where runs stand for what is known of a row, they must stand before that row.
+            target.runs.clear();
+            return;
+        }
+        target.runs.learn(&mut columns.runs);
+        let place = |row: usize| match (order[row] as usize).checked_sub(*rows) {
+            Some(number) => columns.fresh.before[number],
+            None => order[row],
+        };
+        target.runs.renumber(order.len(), place);
     }
 
     /// Inherited series that the scrape didn't bring.

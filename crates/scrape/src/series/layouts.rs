@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Layout, LayoutBuilder, MAX_CHUNK_SERIES, Metadata, SeriesRef};
+use model::{Chunk, Layout, LayoutBuilder, MAX_CHUNK_SERIES, Metadata, SeriesRef};
 
 /// The layout without some rows (ascending). Chunks that lose none are shared.
 pub(super) fn without(layout: &Arc<Layout>, rows: &[u32]) -> Arc<Layout> {
@@ -107,15 +107,37 @@ pub(super) fn retold(layout: &Layout, changed: &[(u32, Arc<Metadata>)]) -> Layou
     builder.finish()
 }
 
-/// The layout itself, or one of full chunks if it has come to be made of too many small ones.
+/// Neighbours are put together up to this many series.
+const MERGED_SERIES: usize = 256;
+
+/// The layout itself, or one in which small neighbours are put together if it has come to be made of too many: there are fewer than half
+/// as many then, so that this happens seldom.
 pub(super) fn repacked(layout: Layout) -> Layout {
     let needed = layout.len().div_ceil(MAX_CHUNK_SERIES);
-    if layout.chunks().len() <= 2 * needed + 4 {
+    if layout.chunks().len() <= 8 * needed + 8 {
         return layout;
     }
-    let mut builder = LayoutBuilder::default();
-    layout.iter().for_each(|series| push(&mut builder, series));
+    let (mut builder, mut group, mut series) = (LayoutBuilder::default(), Vec::<&Arc<Chunk>>::new(), 0);
+    for chunk in layout.chunks() {
+        if series + chunk.len() > MERGED_SERIES {
+            merge(&mut builder, &mut group);
+            series = 0;
+        }
+        group.push(chunk);
+        series += chunk.len();
+    }
+    merge(&mut builder, &mut group);
     builder.finish()
+}
+
+/// Adds the series of chunks as one. A single one is shared.
+fn merge(builder: &mut LayoutBuilder, group: &mut Vec<&Arc<Chunk>>) {
+    match group.as_slice() {
+        [chunk] => builder.push_chunk((*chunk).clone()),
+        chunks => chunks.iter().flat_map(|chunk| chunk.iter()).for_each(|series| push(builder, series)),
+    }
+    builder.cut();
+    group.clear();
 }
 
 #[cfg(test)]
@@ -170,9 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn only_crumbled_layouts_are_repacked() {
-        let crumbs: Vec<&[&str]> = vec![&["a"]; 7];
-        assert_eq!(repacked(Layout::clone(&layout(&crumbs))).chunks().len(), 1);
-        assert_eq!(repacked(Layout::clone(&layout(&crumbs[..6]))).chunks().len(), 6);
+    fn small_neighbours_are_put_together_where_there_are_too_many() {
+        let names: Vec<String> = (0..600).map(|n| format!("m{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut pieces: Vec<&[&str]> = names[..300].chunks(10).collect();
+        pieces.push(&names[300..]);
+        let crumbs = layout(&pieces);
+        let after = repacked(Layout::clone(&crumbs));
+        assert_eq!(
+            after.chunks().iter().map(|chunk| chunk.len()).collect::<Vec<_>>(),
+            [250, 50, 300],
+            "25 crumbs, 5 crumbs, and a large one"
+        );
+        assert!(after.iter().map(|series| series.metric_name()).eq(names.iter().copied()));
+        let few = repacked(Layout::clone(&layout(&pieces[..16])));
+        assert_eq!(few.chunks().len(), 16, "not too many");
     }
 }

@@ -5,6 +5,7 @@ use hashbrown::{HashMap, HashTable};
 
 use super::columns::UNSEEN;
 use super::fresh::Fresh;
+use super::index::Elsewhere;
 use super::state::NO_STAMP;
 use super::visit::Visit;
 
@@ -126,7 +127,7 @@ impl Visit<'_> {
         self.seen += 1;
         self.target.rows.texts[at] = columns.fresh.texts[number as usize];
         self.target.rows.lens[at] = columns.fresh.lens[number as usize];
-        self.target.index = None;
+        self.target.elsewhere = Elsewhere::default();
         self.target.runs.clear();
     }
 

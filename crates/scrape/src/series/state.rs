@@ -9,7 +9,7 @@ use model::{Batch, Labels, Layout, stale::STALE_NAN};
 use super::comments::Runs;
 use super::exemplars::Memory;
 use super::format::Format;
-use super::index::Index;
+use super::index::Elsewhere;
 use super::layouts;
 use super::rules::Rules;
 use super::session::{Scratch, Session};
@@ -52,7 +52,7 @@ pub struct TargetSeries {
     pub(super) stamps: Option<Box<[i64]>>,
     /// The format of the last body.
     pub(super) format: Format,
-    pub(super) index: Option<Index>,
+    pub(super) elsewhere: Elsewhere,
     /// Other texts of series that a row already stands for, by hash. Only valid with the layout they were found with.
     pub(super) aliases: Option<Box<HashMap<u64, u32>>>,
     pub(super) runs: Runs,
@@ -81,7 +81,7 @@ impl TargetSeries {
             rows: Rows::default(),
             stamps: None,
             format: Format::default(),
-            index: None,
+            elsewhere: Elsewhere::default(),
             aliases: None,
             runs: Runs::default(),
             classic: None,
@@ -106,6 +106,7 @@ impl TargetSeries {
     /// Begins a scrape whose samples are of `timestamp` (milliseconds since the epoch) unless they have their own, and whose body comes
     /// in `format`.
     pub fn begin<'a>(&'a mut self, timestamp: i64, format: Format, scratch: &'a mut Scratch) -> Session<'a> {
+        self.elsewhere.begin();
         if std::mem::replace(&mut self.format, format) != format {
             self.forget_texts();
         }
@@ -121,10 +122,11 @@ impl TargetSeries {
     /// labels.
     fn forget_texts(&mut self) {
         let rows = &mut self.rows;
-        // Different numbers, as they go into an index.
+        // Different numbers, as they may go into an index.
         (0..).zip(&mut rows.texts).for_each(|(row, text)| *text = row);
         rows.lens.fill(0);
-        (self.index, self.aliases, self.classic) = (None, None, None);
+        self.elsewhere = Elsewhere::default();
+        (self.aliases, self.classic) = (None, None);
         self.runs.clear();
     }
 
@@ -179,7 +181,7 @@ impl TargetSeries {
             + 2 * rows.lens.capacity()
             + 4 * rows.ids.capacity()
             + self.stamps.as_ref().map_or(0, |stamps| 8 * stamps.len())
-            + self.index.as_ref().map_or(0, Index::heap_bytes)
+            + self.elsewhere.heap_bytes()
             + self.aliases.as_ref().map_or(0, |aliases| aliases.allocation_size())
             + self.exemplars.as_ref().map_or(0, |memory| memory.allocation_size())
             + self.classic.as_ref().map_or(0, |classic| size_of::<ClassicHistograms>() + classic.heap_bytes())

@@ -11,7 +11,6 @@ use super::comments::Run;
 use super::error::{SeriesError, beginning};
 use super::exemplars;
 use super::format::Format;
-use super::index::Index;
 use super::labels::{self, Schema};
 use super::layouts::Finder;
 use super::session::{Counts, Dropped};
@@ -20,7 +19,7 @@ use super::state::{NO_STAMP, TargetSeries};
 /// The row of all series beyond the sample limit: they are only counted.
 const OVER: u32 = u32::MAX;
 
-/// This many rows after the expected one are looked at before the index is: so a few vanished series don't need one.
+/// This many rows after the expected one are looked at before all rows are: so a few vanished series cost nothing.
 const LOOK_AHEAD: usize = 8;
 
 /// Timestamps that are further in the future than this are refused, in milliseconds (Prometheus: `maxAheadTime`).
@@ -107,7 +106,7 @@ impl Visitor for Visit<'_> {
             return Some(self.jump(*row));
         }
         if self.rows > 0
-            && let Some(row) = self.target.index.get_or_insert_with(|| Index::new(texts)).find(hash, texts)
+            && let Some(row) = self.target.elsewhere.find(hash, texts)
         {
             return Some(self.jump(row));
         }
@@ -204,7 +203,7 @@ impl Visitor for Visit<'_> {
 
     fn learn_comments(&mut self, text: &[u8], comments: Comments) {
         // Where lines change their order, comments come anywhere too.
-        if self.rows == 0 || self.target.index.is_some() {
+        if self.rows == 0 || self.target.elsewhere.is_indexed() {
             return;
         }
         let all_is_known =
