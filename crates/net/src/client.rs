@@ -10,11 +10,11 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use crate::body::drain;
 use crate::config::{CloudAuthConfig, HttpClientConfig};
 use crate::connect::{self, Connector, InternalAddress};
+use crate::connection::AnswerBody;
 use crate::credentials::{Credentials, basic};
 use crate::environment::Environment;
 use crate::error::{ConfigError, Error, Step, StepError};
@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer came; the error names the step. Any status is an answer.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, Error> {
         let uri = request.uri().clone();
         match self.0.timeout {
             None => self.0.follow(request).await,
@@ -157,7 +157,7 @@ impl Client {
 }
 
 impl Inner {
-    async fn follow(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    async fn follow(&self, request: Request<Full<Bytes>>) -> Result<Response<AnswerBody>, Error> {
         let (mut parts, mut body) = request.into_parts();
         let mut is_trusted = true;
         let mut visited: Vec<Uri> = Vec::new();
@@ -188,7 +188,7 @@ impl Inner {
     }
 
     /// One request and its answer, whatever connections are closed under it.
-    async fn repeat(&self, parts: &Parts, body: &Full<Bytes>, is_trusted: bool) -> Result<Response<Incoming>, StepError> {
+    async fn repeat(&self, parts: &Parts, body: &Full<Bytes>, is_trusted: bool) -> Result<Response<AnswerBody>, StepError> {
         loop {
             match self.exchange(parts.clone(), body.clone(), is_trusted).await {
                 Ok(response) => return Ok(response),
@@ -199,7 +199,7 @@ impl Inner {
         }
     }
 
-    async fn exchange(&self, mut parts: Parts, body: Full<Bytes>, is_trusted: bool) -> Result<Response<Incoming>, Failure> {
+    async fn exchange(&self, mut parts: Parts, body: Full<Bytes>, is_trusted: bool) -> Result<Response<AnswerBody>, Failure> {
         let of_url = take_userinfo(&mut parts)?;
         if !parts.headers.contains_key(USER_AGENT_HEADER) {
             parts.headers.insert(USER_AGENT_HEADER, self.user_agent.clone());

@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use http::Uri;
 use rand::seq::IndexedRandom;
 use rustls::ClientConfig;
@@ -49,23 +47,16 @@ pub(crate) struct Parts {
     pub(crate) open: Open,
 }
 
-impl tower::Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = StepError;
-    type Future = BoxFuture<'static, Result<Stream, StepError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StepError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let parts = self.0.clone();
-        Box::pin(async move {
-            let (timeout, deadline) = (parts.timeout, Instant::now() + parts.timeout);
-            tokio::time::timeout_at(deadline, parts.open(&uri, deadline))
-                .await
-                .unwrap_or_else(|_| Err(StepError::new(Step::Connect, format!("no connection within {timeout:?}"))))
-        })
+impl Connector {
+    /// Opens a connection for requests to `uri`.
+    ///
+    /// # Errors
+    /// The step that failed, or that there was no connection in time.
+    pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, StepError> {
+        let (timeout, deadline) = (self.0.timeout, Instant::now() + self.0.timeout);
+        tokio::time::timeout_at(deadline, self.0.open(uri, deadline))
+            .await
+            .unwrap_or_else(|_| Err(StepError::new(Step::Connect, format!("no connection within {timeout:?}"))))
     }
 }
 

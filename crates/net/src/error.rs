@@ -93,19 +93,6 @@ impl StepError {
     }
 }
 
-/// The step that failed inside of hyper's client.
-pub(crate) fn step_error(error: &hyper_util::client::legacy::Error) -> StepError {
-    let mut next: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(cause) = next {
-        if let Some(step) = cause.downcast_ref::<StepError>() {
-            return StepError { step: step.step, cause: step.cause.clone() };
-        }
-        next = cause.source();
-    }
-    let step = if error.is_connect() { Step::Connect } else { Step::Exchange };
-    StepError::new(step, chain(error))
-}
-
 /// An error with its causes, each once.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();

@@ -13,6 +13,7 @@ mod body;
 mod client;
 mod config;
 mod connect;
+mod connection;
 mod credentials;
 mod decode;
 mod dial;
@@ -43,6 +44,7 @@ pub use config::{
     ManagedIdentity, OAuth2Config, ProxyConfig, SigV4Config, TlsConfig, TlsVersion, WorkloadIdentity,
 };
 pub use connect::InternalAddress;
+pub use connection::AnswerBody;
 pub use decode::{DecodeError, Decoder, Encoding, OUTPUT_BUFFER};
 pub use environment::Environment;
 pub use error::{ConfigError, Error, Step};

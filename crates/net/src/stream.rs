@@ -3,13 +3,12 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket, TLS over it, a tunnel in that, …
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -27,19 +26,10 @@ impl Open {
     pub(crate) fn new(keeps_below: usize) -> Self {
         Self { now: Arc::default(), keeps_below }
     }
-}
 
-/// On a connection's answers and errors: whether it has answered before.
-#[derive(Clone, Default)]
-pub(crate) struct HasAnswered(Arc<AtomicBool>);
-
-impl HasAnswered {
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether there are more than are kept.
+    pub(crate) fn is_too_many(&self) -> bool {
+        self.now.load(Ordering::Relaxed) > self.keeps_below
     }
 }
 
@@ -57,21 +47,26 @@ impl Stream {
         open.now.fetch_add(1, Ordering::Relaxed);
         Self { io: TokioIo::new(io), is_proxied, is_http2, open }
     }
+
+    /// Whether the other end has neither closed it nor sent anything that nobody asked for.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let (mut byte, mut context) = ([0], Context::from_waker(Waker::noop()));
+        // What has come is seen without a waker: the runtime knows which sockets are ready.
+        Pin::new(self.io.inner_mut()).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.is_proxied
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.is_http2
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.open.now.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().proxy(self.is_proxied).extra(HasAnswered::default());
-        if self.open.now.load(Ordering::Relaxed) > self.open.keeps_below {
-            connected.poison(); // it serves its request and is not kept
-        }
-        if self.is_http2 { connected.negotiated_h2() } else { connected }
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use serde_json::Value;
 use url::form_urlencoded;
 
 use crate::body::read_body;
 use crate::client::Client;
+use crate::connection::AnswerBody;
 use crate::error::{Step, StepError};
 use crate::headers::sensitive;
 
@@ -67,7 +67,7 @@ pub(crate) fn form(who: &str, url: &str, fields: &[(&str, &str)]) -> Result<Requ
 }
 
 impl Answer {
-    async fn read(who: &'static str, response: Response<Incoming>) -> Result<Self, StepError> {
+    async fn read(who: &'static str, response: Response<AnswerBody>) -> Result<Self, StepError> {
         let status = response.status();
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = content_type.split(';').next().unwrap_or_default().trim();

@@ -259,6 +259,47 @@ async fn a_request_that_only_reads_survives_that_its_idle_connection_is_closed()
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_or_written_to_while_idle_is_not_used() {
+    for after in ["", "HTTP/1.1 408 Request Timeout\r\n\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let client = client("");
+        let server = async {
+            let mut kept = Vec::new();
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                assert!(socket.read(&mut head).await.unwrap() > 0);
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                // Only once the answer was read: what comes with it would be seen at once.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                socket.write_all(after.as_bytes()).await.unwrap();
+                if !after.is_empty() {
+                    kept.push(socket);
+                }
+            }
+        };
+        let posts = async {
+            for _ in 0..2 {
+                let answer = client.send(http::Request::post(&url).body("payload".into()).unwrap()).await.unwrap();
+                assert_eq!(net::read_body(answer, 10).await.unwrap(), "ok");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::join!(server, posts);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_be_read_after_its_client_is_gone() {
+    let server = Server::plain(|_| ok("still here")).await;
+    let client = client("");
+    let answer = client.send(get(&server.url("/"))).await.unwrap();
+    drop(client);
+    assert_eq!(net::read_body(answer, 100).await.unwrap(), "still here");
+}
+
+#[tokio::test]
 async fn any_status_is_an_answer() {
     let server = Server::plain(|_| status(503)).await;
     assert_eq!(fetch(&client(""), &server.url("/")).await.unwrap().0, 503);

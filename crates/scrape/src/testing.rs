@@ -142,7 +142,7 @@ impl Transport for Plain {
             let path = request.uri().path_and_query().map_or("/".to_owned(), ToString::to_string);
             request.headers_mut().insert(header::HOST, HeaderValue::try_from(authority.as_str()).unwrap());
             *request.uri_mut() = path.parse().unwrap();
-            sender.send_request(request).await.map_err(|error| failed(&error))
+            sender.send_request(request).await.map(|response| response.map(Into::into)).map_err(|error| failed(&error))
         })
     }
 }

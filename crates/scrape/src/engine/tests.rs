@@ -94,7 +94,7 @@ impl Transport for InMemory {
             tokio::spawn(connection);
             let response = sender.send_request(request).await.map_err(|error| TransportError::new(&error.to_string()))?;
             assert_ne!(response.status(), PANIC, "on purpose");
-            Ok(response)
+            Ok(response.map(Into::into))
         })
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use net::AnswerBody;
 
 /// No answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ impl TransportError {
 }
 
 /// The head of an answer that is under way, with its body still to be read.
-pub type Send<'a> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TransportError>> + std::marker::Send + 'a>>;
+pub type Send<'a> = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, TransportError>> + std::marker::Send + 'a>>;
 
 /// Sends requests with absolute URLs. Adds what HTTP needs (`Host`), credentials and `User-Agent`. Dropping the future gives up.
 pub trait Transport: std::marker::Send + Sync {
