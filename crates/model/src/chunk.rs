@@ -11,6 +11,11 @@ use crate::metadata::Metadata;
 pub const MAX_CHUNK_SERIES: usize = 512;
 
 /// Symbols are addressed with 16 bits; a chunk is full before they run out.
+/// A builder keeps no more bytes of text than this, …
+const MAX_KEPT_TEXT: usize = 256 << 10;
+/// … and no more pairs, for the next chunk: twice what 512 series of 30 labels need.
+const MAX_KEPT_PAIRS: usize = 32 << 10;
+
 const MAX_SYMBOLS: usize = u16::MAX as usize;
 
 /// Chunk numbers are unique in a process, so a cache may be keyed on them without keeping the chunk alive.
@@ -224,19 +229,35 @@ impl ChunkBuilder {
 
     /// The finished chunk; the builder is empty afterwards and can be used again.
     pub fn finish(&mut self) -> Chunk {
-        self.lookup.clear();
         if !self.families.is_empty() {
             self.family_of.resize(self.series_ends.len(), 0);
         }
-        Chunk {
+        // Copied rather than boxed: an allocator need not give back the end of a vector that had room to grow, and the next chunk finds
+        // the room already there.
+        let chunk = Chunk {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            text: std::mem::take(&mut self.text).into_boxed_str(),
-            symbol_ends: std::mem::take(&mut self.symbol_ends).into_boxed_slice(),
-            pairs: std::mem::take(&mut self.pairs).into_boxed_slice(),
-            series_ends: std::mem::take(&mut self.series_ends).into_boxed_slice(),
-            families: std::mem::take(&mut self.families).into_boxed_slice(),
-            family_of: std::mem::take(&mut self.family_of).into_boxed_slice(),
+            text: self.text.as_str().into(),
+            symbol_ends: self.symbol_ends.as_slice().into(),
+            pairs: self.pairs.as_slice().into(),
+            series_ends: self.series_ends.as_slice().into(),
+            families: self.families.drain(..).collect(),
+            family_of: self.family_of.as_slice().into(),
+        };
+        self.clear();
+        chunk
+    }
+
+    /// Begins anew, with the memory that it has, unless that was for unusually long or many labels.
+    fn clear(&mut self) {
+        if self.text.capacity() > MAX_KEPT_TEXT || self.pairs.capacity() > MAX_KEPT_PAIRS {
+            *self = Self::default();
         }
+        self.text.clear();
+        self.symbol_ends.clear();
+        self.lookup.clear();
+        self.pairs.clear();
+        self.series_ends.clear();
+        self.family_of.clear();
     }
 
     /// The number of a family. Series of one family usually stand together, so the last one is looked at first.

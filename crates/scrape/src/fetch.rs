@@ -25,8 +25,8 @@ use crate::series::{Counts, Format, Scraped, SeriesError, Session, TargetSeries}
 
 /// A compressed body may be this much longer than its content: headers, checksums, incompressible data.
 const WIRE_SLACK: u64 = 64 << 10;
-/// Compressed data is inflated in pieces of this size, and between them other tasks get their turn.
-const PIECE: usize = 8 << 10;
+/// Compressed data is inflated in pieces of this size, and between them other tasks get their turn. Most bodies are one piece.
+const PIECE: usize = 16 << 10;
 /// This much of an unwanted body is read so that the connection can be used again; a longer one costs the connection.
 const MAX_DRAINED: usize = 64 << 10;
 /// And so long it may take, lest it hide the error behind a timeout.

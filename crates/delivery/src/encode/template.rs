@@ -191,6 +191,11 @@ impl Template {
     }
 }
 
+/// A copy without room to grow, which a vector's own memory keeps: an allocator need not give back less than its half.
+fn boxed<T: Copy>(items: &[T]) -> Box<[T]> {
+    items.into()
+}
+
 impl Fragment {
     fn build(chunk: &Chunk, rows: Range<usize>, style: Style<'_>, stamps: Stamps, known: Known<'_>) -> Option<Self> {
         let (mut text, mut sent) = (Text::new(chunk, style.outgoing, style.message, stamps), Vec::new());
@@ -238,15 +243,15 @@ impl Fragment {
         let mut last = 0;
         let numbers = block.numbers.iter().map(|&(at, of)| Some((u16::try_from(at - std::mem::replace(&mut last, at)).ok()?, of)));
         Some(Self {
-            numbers: numbers.collect::<Option<_>>()?,
+            numbers: boxed(&numbers.collect::<Option<Vec<_>>>()?),
             strings,
-            strides: strides.collect::<Option<_>>()?,
+            strides: boxed(&strides.collect::<Option<Vec<_>>>()?),
             rows: (sent.len() < all).then(|| sent.iter().map(|row| row.number).collect()),
-            places: places.into_boxed_slice(),
-            constants: constants.into_boxed_slice(),
+            places: boxed(&places),
+            constants: boxed(&constants),
             stamps: block.stamps.iter().map(|&(at, index)| (at as u32, index)).collect(),
             plain_len,
-            block: block.elements.clone().into_boxed_slice(),
+            block: boxed(&block.elements),
         })
     }
 
