@@ -350,3 +350,11 @@ async fn an_oversized_head_is_refused() {
     assert!(fetch(&Client::new(&config(""), options).unwrap(), &server.url("/")).await.is_err());
     assert!(fetch(&client(""), &server.url("/")).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_several_pieces_leave_their_connection_free() {
+    let body = "x".repeat(13_000);
+    let server = Server::plain(move |_| ok(&body)).await;
+    let client = client("");
+    assert_eq!(connections(&client, &server, 300).await, 1);
+}

@@ -4,6 +4,7 @@
 mod gzip;
 mod request;
 mod transport;
+mod whole;
 
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ pub use gzip::GzipError;
 pub(crate) use gzip::{Gunzip, OUTPUT};
 pub(crate) use request::{RequestParts, shared_headers};
 pub use transport::{Send, Transport, TransportError};
+pub(crate) use whole::Whole;
 
 use crate::duration;
-use crate::pool::{Pool, Workbench};
+use crate::pool::{Inflaters, Pool, Workbench};
 use crate::protocol::{ContentTypeError, ScrapeProtocol, check_content_type};
 use crate::series::{Counts, Format, Scraped, SeriesError, Session, TargetSeries};
+use whole::MAX_COMPRESSED;
 
 /// A compressed body may be this much longer than its content: headers, checksums, incompressible data.
 const WIRE_SLACK: u64 = 64 << 10;
@@ -141,10 +144,10 @@ pub(crate) async fn scrape(
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let format = check_content_type(content_type, terms.fallback);
     let mut workbench = pool.take();
-    let Workbench { scratch, gunzip } = &mut *workbench;
+    let Workbench { scratch, inflaters } = &mut *workbench;
     let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch).with_max_memory(terms.max_memory);
     let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, compression: None };
-    let read = match timeout_at(deadline, reader.read(response, gunzip)).await {
+    let read = match timeout_at(deadline, reader.read(response, inflaters)).await {
         Ok(read) => read,
         Err(_) => Err(timed_out()),
     };
@@ -182,7 +185,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn read<B>(&mut self, response: Response<B>, gunzip: &mut Option<Box<Gunzip>>) -> Result<(), ScrapeError>
+    async fn read<B>(&mut self, response: Response<B>, inflaters: &mut Inflaters) -> Result<(), ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -194,9 +197,7 @@ impl Reader<'_> {
         }
         let encoding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let read = if encoding == "gzip" {
-            let gunzip = gunzip.get_or_insert_with(|| Box::new(Gunzip::new()));
-            gunzip.reset();
-            self.compressed(&mut body, gunzip).await
+            self.compressed(&mut body, inflaters).await
         } else {
             // As in Prometheus: what else is said of the encoding is not believed, but it may explain an error.
             self.compression = is_compression(encoding).then(|| encoding.chars().take(50).collect());
@@ -225,29 +226,60 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn compressed<B>(&mut self, body: &mut B, gunzip: &mut Gunzip) -> Result<(), ScrapeError>
+    async fn compressed<B>(&mut self, body: &mut B, inflaters: &mut Inflaters) -> Result<(), ScrapeError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let (mut on_wire, mut turn) = (0, 0);
-        while let Some(data) = next(body).await? {
+        let Inflaters { whole, gunzip, collected } = inflaters;
+        collected.clear();
+        let mut more = next(body).await?;
+        while let Some(data) = &more
+            && collected.len() + data.len() <= MAX_COMPRESSED
+        {
+            collected.extend_from_slice(data);
+            more = next(body).await?;
+        }
+        if more.is_none() && self.at_once(collected, whole.get_or_insert_with(Whole::new))? {
+            return Ok(());
+        }
+        let gunzip = gunzip.get_or_insert_with(|| Box::new(Gunzip::new()));
+        gunzip.reset();
+        let mut on_wire = collected.len() as u64;
+        self.inflate(collected, gunzip).await?;
+        while let Some(data) = more {
             on_wire += data.len() as u64;
             // Damaged data may make no output for ever; then the wire is the bound.
             if on_wire > self.limit.bytes.saturating_add(WIRE_SLACK) {
                 return Err(self.too_large());
             }
-            let mut output = self.pool.take_output();
-            for piece in data.chunks(PIECE) {
-                gunzip.feed(piece, &mut output, |bytes| self.take(bytes))?;
-                if self.decoded - turn > TURN {
-                    turn = self.decoded;
-                    tokio::task::yield_now().await;
-                }
-            }
-            self.pool.give_back_output(output);
+            self.inflate(&data, gunzip).await?;
+            more = next(body).await?;
         }
         Ok(gunzip.finish()?)
+    }
+
+    /// Takes a body that has come to its end, if it can be inflated in one step; false if nothing was taken.
+    fn at_once(&mut self, body: &[u8], whole: &mut Whole) -> Result<bool, ScrapeError> {
+        let mut output = self.pool.take_output();
+        let taken = whole.inflate(body, &mut output).map_or(Ok(false), |text| self.take(text).map(|()| true));
+        self.pool.give_back_output(output);
+        taken
+    }
+
+    /// Takes some of a compressed body.
+    async fn inflate(&mut self, data: &[u8], gunzip: &mut Gunzip) -> Result<(), ScrapeError> {
+        let mut turn = self.decoded;
+        let mut output = self.pool.take_output();
+        for piece in data.chunks(PIECE) {
+            gunzip.feed(piece, &mut output, |bytes| self.take(bytes))?;
+            if self.decoded - turn > TURN {
+                turn = self.decoded;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.pool.give_back_output(output);
+        Ok(())
     }
 
     /// Takes decoded bytes.

@@ -2,15 +2,23 @@
 
 use parking_lot::Mutex;
 
-use crate::fetch::{Gunzip, OUTPUT};
+use crate::fetch::{Gunzip, OUTPUT, Whole};
 use crate::series::Scratch;
 
 /// What reading one body needs. Taken when the head of an answer has come.
 #[derive(Default)]
 pub(crate) struct Workbench {
     pub(crate) scratch: Scratch,
-    /// Made when a compressed body first needs it.
+    pub(crate) inflaters: Inflaters,
+}
+
+/// What compressed bodies need. Made when one first does.
+#[derive(Default)]
+pub(crate) struct Inflaters {
+    pub(crate) whole: Option<Whole>,
     pub(crate) gunzip: Option<Box<Gunzip>>,
+    /// A short body as it comes, at most 64 KiB.
+    pub(crate) collected: Vec<u8>,
 }
 
 /// Idle workbenches. Taking never waits: a slow target keeps its own, and others get new ones.

@@ -14,11 +14,8 @@ use super::{Arguments, ScrapeLimits};
 
 /// The HTTP client of the component's scrapes.
 pub(super) fn transport(arguments: &Arguments, setup: &Setup) -> Result<Arc<dyn Transport>, BuildError> {
-    let options = ClientOptions {
-        max_idle_per_host: 1, // a target is scraped one at a time
-        internal: setup.services().get::<InternalAddress>().map(|own| (*own).clone()),
-        ..ClientOptions::default()
-    };
+    let options =
+        ClientOptions { internal: setup.services().get::<InternalAddress>().map(|own| (*own).clone()), ..ClientOptions::default() };
     Ok(Arc::new(Client::new(&arguments.http_client, options).map_err(BuildError::new)?))
 }
 

@@ -4,7 +4,7 @@
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 /// The best size of an output buffer: large enough that most bodies need one step, as each but the last copies 32 KiB of history.
-pub(crate) const OUTPUT: usize = 128 * 1024;
+pub(crate) const OUTPUT: usize = 256 * 1024;
 
 /// A body that is no gzip, or is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
