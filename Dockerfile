@@ -3,8 +3,8 @@ FROM rust:1.95-alpine AS build
 RUN apk add --no-cache musl-dev gcc make
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --package collector \
- && mkdir -p /out/var/lib/collector && cp target/release/collector /out/collector
+RUN cargo build --profile dist --locked --package collector \
+ && mkdir -p /out/var/lib/collector && cp target/dist/collector /out/collector
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/collector /usr/bin/collector

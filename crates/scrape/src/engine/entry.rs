@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use model::{Batch, Layout};
+use prometheus::Histogram;
 use tokio::time::Instant;
 
 use crate::engine::inbox::Released;
@@ -93,6 +94,8 @@ pub(super) struct Active {
     /// Of the last scrape's samples.
     pub(super) last_timestamp: i64,
     pub(super) last_start: Option<Instant>,
+    /// The interval as it is shown, and where its actual length is told; from the second scrape on.
+    pub(super) interval_length: Option<(Box<str>, Histogram)>,
 }
 
 impl Active {
@@ -102,7 +105,16 @@ impl Active {
         if let Some(handover) = handover {
             series.inherit(handover.live, last_timestamp);
         }
-        Self { series, report: report(&target, &job), request: request(&target, &job), last_timestamp, last_start: None, target, job }
+        Self {
+            series,
+            report: report(&target, &job),
+            request: request(&target, &job),
+            last_timestamp,
+            last_start: None,
+            interval_length: None,
+            target,
+            job,
+        }
     }
 
     /// Adapts to a target or job that has changed since the last scrape. Series that will be others are ended by the next scrape.
@@ -123,6 +135,7 @@ impl Active {
             (self.series, self.report) = (series, report);
         }
         self.request = request(target, job);
+        self.interval_length = None;
         (self.target, self.job) = (target.clone(), job.clone());
     }
 

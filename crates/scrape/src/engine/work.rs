@@ -49,11 +49,17 @@ impl Work {
     }
 
     fn note_interval(&mut self, began: Instant) {
-        if let Some(last) = self.active.last_start.replace(began) {
+        let Active { target, last_start, interval_length, .. } = &mut *self.active;
+        if let Some(last) = last_start.replace(began) {
             let metrics = &self.shared.parts.metrics;
-            let (interval, elapsed) = (duration::format(self.active.target.interval), (began - last).as_secs_f64());
-            metrics.interval_length.observe(&interval, elapsed);
-            metrics.interval_length_histogram.with_label_values(&[&interval]).observe(elapsed);
+            let (interval, histogram) = interval_length.get_or_insert_with(|| {
+                let interval = duration::format(target.interval);
+                let histogram = metrics.interval_length_histogram.with_label_values(&[&interval]);
+                (interval.into(), histogram)
+            });
+            let elapsed = (began - last).as_secs_f64();
+            metrics.interval_length.observe(interval, elapsed);
+            histogram.observe(elapsed);
         }
     }
 
