@@ -29,7 +29,12 @@ pub static CASES: &[Case] = &[
             churn(options, 0.01, 0.01);
         },
     },
-    Case { name: "labels", about: "label sets of 200 bytes", bound: 1.5, change: |options| options.targets.more_label_bytes = 150 },
+    Case {
+        name: "labels",
+        about: "label sets of 200 bytes, as pods have them",
+        bound: 1.5,
+        change: |options| options.targets.more_label_bytes = 150,
+    },
     Case { name: "relabel", about: "8 relabel rules", bound: 1.5, change: |options| options.relabel_rules = 8 },
     Case {
         name: "distinct",

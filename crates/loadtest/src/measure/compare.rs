@@ -15,9 +15,9 @@ use crate::receiver::{Received, Receiver, Sink};
 use crate::targets::{TargetOptions, Targets, TargetsError};
 
 /// How long an agent may take to answer its readiness page.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long an agent may take to end.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// The load and the times.
 #[derive(Clone, Debug)]
@@ -151,11 +151,11 @@ async fn measure(
     Ok(figures)
 }
 
-fn system(what: &str, source: std::io::Error) -> CompareError {
+pub(super) fn system(what: &str, source: std::io::Error) -> CompareError {
     CompareError::System { what: what.to_owned(), source }
 }
 
-async fn start(
+pub(super) async fn start(
     agent: &Agent,
     dir: PathBuf,
     targets: &Targets,
@@ -197,7 +197,7 @@ async fn mean_rss(process: &Process, during: Duration) -> Result<u64, CompareErr
 }
 
 /// The cost so far; a process that has ended is told with its log.
-fn stats(process: &Process) -> Result<ProcessStats, CompareError> {
+pub(super) fn stats(process: &Process) -> Result<ProcessStats, CompareError> {
     ProcessStats::read(process.pid()).map_err(|source| match process.exit_status() {
         Some(status) => ProcessError::Ended { name: process.name().to_owned(), status: status.to_string(), log: process.log_tail() }.into(),
         None => system(&format!("the cost of {}", process.name()), source),

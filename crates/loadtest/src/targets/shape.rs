@@ -60,6 +60,9 @@ pub(crate) struct Series {
     pub(crate) churns: bool,
 }
 
+/// Series of a pod where a shape has labels of pods; cAdvisor writes a few more.
+const SERIES_PER_POD: usize = 25;
+
 /// A family with its series.
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -140,19 +143,25 @@ impl Shape {
         Self { families }
     }
 
-    /// The same with labels of about `bytes` more on each series, such as pods have.
+    /// The same with labels of about `bytes` more on each series, as the kubelet writes them: each pod has the same ones on all of its
+    /// series, which stand in many families.
     pub(crate) fn with_more_labels(mut self, bytes: usize) -> Self {
         const FRAME: usize = "namespace=\"\",pod=\"\",uid=\"\",".len();
         if bytes == 0 {
             return self;
         }
         let value = bytes.saturating_sub(FRAME);
-        let (namespace, pod) = ("n".repeat(value / 4), "p".repeat(value / 4));
+        let random = |of: usize, len: usize| -> String {
+            (0..).flat_map(|part| format!("{:016x}", mix(of as u64, part)).into_bytes()).map(char::from).take(len).collect()
+        };
+        let pods = self.series().div_ceil(SERIES_PER_POD);
         for (number, series) in self.families.iter_mut().flat_map(|family| &mut family.series).enumerate() {
-            let uid: String =
-                (0..).flat_map(|part| format!("{:016x}", mix(number as u64, part)).into_bytes()).map(char::from).take(value / 2).collect();
+            let pod = number % pods;
+            // The name of a deployment, and the end that tells its pods apart.
+            let (namespace, name, uid) = ("n".repeat(value / 4), "p".repeat(value / 4 - value / 8), random(pod, value / 2 + value / 8));
+            let (end, uid) = uid.split_at(value / 8);
             let comma = if series.labels.is_empty() { "" } else { "," };
-            let written = write!(series.labels, "{comma}namespace=\"{namespace}\",pod=\"{pod}\",uid=\"{uid}\"");
+            let written = write!(series.labels, "{comma}namespace=\"{namespace}\",pod=\"{name}{end}\",uid=\"{uid}\"");
             debug_assert!(written.is_ok(), "a String takes everything");
         }
         self
@@ -236,6 +245,9 @@ mod tests {
         let lengths = |shape: &Shape| shape.families.iter().flat_map(|f| &f.series).map(|s| s.labels.len()).sum::<usize>();
         let more = (lengths(&long) - lengths(&plain)) / 100;
         assert!((140..=150).contains(&more), "{more}");
+        let uids: HashSet<&str> =
+            long.families.iter().flat_map(|f| &f.series).filter_map(|s| s.labels.split("uid=").nth(1)).collect();
+        assert_eq!(uids.len(), 4, "one for each pod");
     }
 
     #[test]

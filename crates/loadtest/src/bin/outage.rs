@@ -1,0 +1,60 @@
+//! Measures what a receiver that is down costs the collector: `cargo bench --bench outage`. Prints the figures as JSON; what happens
+//! meanwhile goes to standard error.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use loadtest::clock::parse_duration;
+use loadtest::measure::{Agent, CompareOptions, withstand};
+use loadtest::process::interrupted;
+use loadtest::targets::TargetOptions;
+
+/// Runs the collector through an outage of its receiver.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The collector's binary.
+    #[arg(long)]
+    collector: PathBuf,
+    /// Targets.
+    #[arg(long, default_value_t = 500)]
+    targets: usize,
+    /// Series of each target.
+    #[arg(long, default_value_t = 1000)]
+    series: usize,
+    /// How often each target is scraped.
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    interval: Duration,
+    /// Time from the start to the outage.
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    warmup: Duration,
+    /// Length of the outage.
+    #[arg(long, default_value = "10m", value_parser = parse_duration)]
+    outage: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let Options { targets, series, interval, warmup, outage, .. } = options;
+    let targets = TargetOptions { targets, series, tick: interval, log_per_target: 0, ..TargetOptions::default() };
+    let load = CompareOptions::new(targets, interval, warmup, Duration::ZERO);
+    let agent = Agent::collector(&options.collector);
+    let withstood = tokio::select! {
+        withstood = withstand(&agent, &load, outage, |line| eprintln!("{line}")) => withstood,
+        () = interrupted() => return ExitCode::FAILURE,
+    };
+    let json =
+        withstood.map_err(|error| error.to_string()).and_then(|figures| serde_json::to_string_pretty(&figures).map_err(|e| e.to_string()));
+    match json {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("outage: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
