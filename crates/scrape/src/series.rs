@@ -1,9 +1,9 @@
 //! What is known about the series of one target, and how a body is turned into batches over it. No I/O, no clock: bytes and times come
 //! in, batches go out. Fetching the body and deciding when belong to `fetch` and the engine.
 //!
-//! Per series there are 14 bytes next to its labels in the layout: the hash of its text as the target writes it (8), the length of that
-//! text (2), and a hash of its final labels (4). The first two recognise a line at its expected place without lexing it; the third finds
-//! series that are written in two ways. Only where a target writes lines in changing order, or gives timestamps, there are some more.
+//! Per series there are 10 bytes next to its labels in the layout: the hash of its text as the target writes it (8) and the length of that
+//! text (2), which recognise a line at its expected place without lexing it. Only while series come and go, lines change their order, or
+//! where a target gives timestamps, there are some more.
 
 mod columns;
 mod comments;

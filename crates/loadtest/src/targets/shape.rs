@@ -245,8 +245,7 @@ mod tests {
         let lengths = |shape: &Shape| shape.families.iter().flat_map(|f| &f.series).map(|s| s.labels.len()).sum::<usize>();
         let more = (lengths(&long) - lengths(&plain)) / 100;
         assert!((140..=150).contains(&more), "{more}");
-        let uids: HashSet<&str> =
-            long.families.iter().flat_map(|f| &f.series).filter_map(|s| s.labels.split("uid=").nth(1)).collect();
+        let uids: HashSet<&str> = long.families.iter().flat_map(|f| &f.series).filter_map(|s| s.labels.split("uid=").nth(1)).collect();
         assert_eq!(uids.len(), 4, "one for each pod");
     }
 

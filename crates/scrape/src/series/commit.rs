@@ -30,6 +30,7 @@ pub(super) fn commit(mut visit: Visit<'_>) -> Scraped {
         visit.columns.values.truncate(visit.rows);
         visit.columns.stamps.truncate(visit.rows);
         visit.target.elsewhere.end();
+        visit.target.rows.unchanged();
         visit.target.runs.learn(&mut visit.columns.runs);
     } else {
         visit.mark_vanished(&mut stale);
@@ -99,9 +100,13 @@ impl Visit<'_> {
         let mut rows = Rows::with_capacity(plan.order.len());
         for from in &plan.order {
             match (*from as usize).checked_sub(self.rows) {
-                Some(number) => rows.push(fresh.texts[number], fresh.lens[number], fresh.ids[number]),
-                None => rows.push(known.texts[*from as usize], known.lens[*from as usize], known.ids[*from as usize]),
+                Some(number) => rows.push(fresh.texts[number], fresh.lens[number]),
+                None => rows.push(known.texts[*from as usize], known.lens[*from as usize]),
             }
+        }
+        if let Some(ids) = &known.ids {
+            let id = |from: &u32| (*from as usize).checked_sub(self.rows).map_or_else(|| ids[*from as usize], |number| fresh.ids[number]);
+            rows.ids = Some(plan.order.iter().map(id).collect());
         }
         let columns = &mut *self.columns;
         columns.values = plan.order.iter().map(|from| columns.values[*from as usize]).collect();
@@ -146,8 +151,8 @@ impl Visit<'_> {
     fn settle_inheritance(&mut self, stale: &mut LayoutBuilder) {
         let Some(inherited) = self.target.inherited.take() else { return };
         let mut by_id: HashMap<u32, Vec<SeriesRef<'_>>> = HashMap::with_capacity(self.rows);
-        for (series, id) in self.target.layout.iter().zip(&self.target.rows.ids) {
-            by_id.entry(*id).or_default().push(series);
+        for series in self.target.layout.iter() {
+            by_id.entry(fresh::id(series.iter())).or_default().push(series);
         }
         for series in inherited.iter() {
             let same_id = by_id.get(&fresh::id(series.iter()));

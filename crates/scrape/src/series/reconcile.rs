@@ -2,6 +2,7 @@
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
+use model::Chunk;
 
 use super::columns::UNSEEN;
 use super::fresh::Fresh;
@@ -13,17 +14,19 @@ use super::visit::Visit;
 struct ByLabels<'a> {
     fresh: &'a Fresh,
     numbers: HashTable<u32>,
+    filter: u64,
 }
 
 impl<'a> ByLabels<'a> {
     fn new(fresh: &'a Fresh) -> Self {
-        Self { fresh, numbers: HashTable::with_capacity(fresh.len()) }
+        Self { fresh, numbers: HashTable::with_capacity(fresh.len()), filter: 0 }
     }
 
     /// Adds a series, unless there is one with its labels already: that one's number.
     fn add(&mut self, number: u32) -> Option<u32> {
-        let Self { fresh, numbers } = self;
+        let Self { fresh, numbers, filter } = self;
         let (id, labels) = (fresh.ids[number as usize], fresh.series(number));
+        *filter |= 1 << (id % 64);
         let same = |other: &u32| fresh.ids[*other as usize] == id && fresh.series(*other).iter().eq(labels.iter());
         match numbers.entry(spread(id), same, |other| spread(fresh.ids[*other as usize])) {
             Entry::Occupied(first) => Some(*first.get()),
@@ -34,9 +37,14 @@ impl<'a> ByLabels<'a> {
         }
     }
 
-    /// The series with the labels of another one.
-    fn find(&self, id: u32, labels: model::SeriesRef<'_>) -> Option<u32> {
-        let Self { fresh, numbers } = self;
+    /// The series with the labels of a chunk's row, whose hash this is.
+    fn find(&self, id: u32, chunk: &Chunk, row: usize) -> Option<u32> {
+        let Self { fresh, numbers, filter } = self;
+        // One bit for each of 64 groups of hashes: next to a few new series most rows need no look-up.
+        if filter & (1 << (id % 64)) == 0 {
+            return None;
+        }
+        let labels = chunk.series(row);
         let same = |number: &u32| fresh.ids[*number as usize] == id && fresh.series(*number).iter().eq(labels.iter());
         numbers.find(spread(id), same).copied()
     }
@@ -88,13 +96,15 @@ impl Visit<'_> {
 
     /// New series with the labels of others. What is told of their families is told of the rows that they are.
     fn same_labels(&mut self) -> SameLabels {
+        self.target.rows.need_ids(&self.target.layout);
         let (fresh, rows) = (&self.columns.fresh, self.rows as u32);
         let mut by_labels = ByLabels::new(fresh);
         let seconds = (0..fresh.len() as u32).filter_map(|number| Some((number, rows + by_labels.add(number)?))).collect();
         let (mut same, mut row) = (SameLabels { seconds, rows: Vec::new() }, 0);
+        let ids = self.target.rows.ids.as_deref().unwrap_or_default();
         for chunk in self.target.layout.chunks() {
-            for (at, series) in chunk.iter().enumerate() {
-                if let Some(number) = by_labels.find(self.target.rows.ids[row], series) {
+            for at in 0..chunk.len() {
+                if let Some(number) = by_labels.find(ids[row], chunk, at) {
                     same.rows.push((number, row as u32));
                     let told = fresh.series(number).metadata().filter(|told| chunk.metadata(at) != Some(*told));
                     self.columns.families.changed.extend(told.map(|told| (row as u32, told.clone())));

@@ -9,6 +9,7 @@ use model::{Batch, Labels, Layout, stale::STALE_NAN};
 use super::comments::Runs;
 use super::exemplars::Memory;
 use super::format::Format;
+use super::fresh;
 use super::index::Elsewhere;
 use super::layouts;
 use super::rules::Rules;
@@ -24,19 +25,41 @@ pub(super) struct Rows {
     pub(super) texts: Vec<u64>,
     /// Lengths of the texts; 0 if longer than 65 535 bytes or of several lines.
     pub(super) lens: Vec<u16>,
-    /// Hashes of the labels, see [`super::fresh::id`].
-    pub(super) ids: Vec<u32>,
+    /// Hashes of the labels, see [`super::fresh::id`]. Only while series come and go: most targets need them once.
+    pub(super) ids: Option<Vec<u32>>,
+    /// Scrapes in a row that did not need them.
+    idle: u8,
 }
+
+/// Scrapes without a change after which hashes of labels are let go.
+const MAX_IDLE: u8 = 8;
 
 impl Rows {
     pub(super) fn with_capacity(rows: usize) -> Self {
-        Self { texts: Vec::with_capacity(rows), lens: Vec::with_capacity(rows), ids: Vec::with_capacity(rows) }
+        Self { texts: Vec::with_capacity(rows), lens: Vec::with_capacity(rows), ids: None, idle: 0 }
     }
 
-    pub(super) fn push(&mut self, text: u64, len: u16, id: u32) {
+    pub(super) fn push(&mut self, text: u64, len: u16) {
         self.texts.push(text);
         self.lens.push(len);
-        self.ids.push(id);
+    }
+
+    /// Sees to the hashes of the labels. `layout` is the rows' own.
+    pub(super) fn need_ids(&mut self, layout: &Layout) {
+        self.idle = 0;
+        if self.ids.is_none() && !self.texts.is_empty() {
+            let mut ids = Vec::with_capacity(self.texts.len());
+            ids.extend(layout.iter().map(|series| fresh::id(series.iter())));
+            self.ids = Some(ids);
+        }
+    }
+
+    /// Notes a scrape that brought no change.
+    pub(super) fn unchanged(&mut self) {
+        self.idle = self.idle.saturating_add(1);
+        if self.idle > MAX_IDLE {
+            self.ids = None;
+        }
     }
 }
 
@@ -179,7 +202,7 @@ impl TargetSeries {
         let rows = &self.rows;
         8 * rows.texts.capacity()
             + 2 * rows.lens.capacity()
-            + 4 * rows.ids.capacity()
+            + rows.ids.as_ref().map_or(0, |ids| 4 * ids.capacity())
             + self.stamps.as_ref().map_or(0, |stamps| 8 * stamps.len())
             + self.elsewhere.heap_bytes()
             + self.aliases.as_ref().map_or(0, |aliases| aliases.allocation_size())
