@@ -49,14 +49,16 @@ fn bytes_per_sample() {
     println!(
         "                                      | bytes per sample: first send, fifth, last, and that with zstd | templates per series"
     );
-    for (grouped, max_samples, message) in [
-        (false, 500, Message::V1),
-        (false, 2000, Message::V1),
-        (false, 2000, Message::V2),
-        (true, 2000, Message::V1),
-        (true, 2000, Message::V2),
+    for (grouped, pods, max_samples, message) in [
+        (false, 0, 500, Message::V1),
+        (false, 0, 2000, Message::V1),
+        (false, 0, 2000, Message::V2),
+        (true, 0, 2000, Message::V1),
+        (true, 0, 2000, Message::V2),
+        (false, 40, 2000, Message::V1),
+        (false, 40, 2000, Message::V2),
     ] {
-        let hosts: Vec<Host> = (0..8).map(|number| Host::new(number, if grouped { 0 } else { number })).collect();
+        let hosts: Vec<Host> = (0..8).map(|number| Host::with_pods(number, if grouped { 0 } else { number }, pods)).collect();
         let encoder = Encoder::new(Labels::empty(), None, Content::default(), message, max_samples);
         let batches = |tick| -> Vec<Batch> { hosts.iter().map(|host| host.batch(tick)).collect() };
         let samples = samples(&batches(0));
@@ -69,8 +71,9 @@ fn bytes_per_sample() {
         let zstd: Vec<Bytes> = last.iter().map(|body| scratch.to_zstd(body).unwrap_or_default()).collect();
         let usage = encoder.template_usage();
         println!(
-            "{} values, {message:?}, {max_samples:4} a request: {:5.2} {:5.2} {:5.2} {:5.2} | {:4.1} B",
+            "{} values,{} {message:?}, {max_samples:4} a request: {:5.2} {:5.2} {:5.2} {:5.2} | {:4.1} B",
             if grouped { "the same" } else { " of their own" },
+            if pods > 0 { " labels of pods," } else { "" },
             sizes[0],
             sizes[4],
             sizes[299],

@@ -111,11 +111,19 @@ pub struct Host {
 impl Host {
     /// The `number`th host; hosts of one `group` show the same values.
     pub fn new(number: u64, group: u64) -> Self {
+        Self::with_pods(number, group, 0)
+    }
+
+    /// The same with labels of so many pods spread over its series, about 200 bytes a series in all; 0 for none.
+    pub fn with_pods(number: u64, group: u64, pods: u64) -> Self {
         let (mut builder, mut habits) = (LayoutBuilder::default(), Vec::new());
         let instance = format!("10.0.{}.{}:9100", number / 250, number % 250);
         for &(family, labels, habit) in FAMILIES {
             let metadata = metadata(family).shared();
             for (index, mut series) in expand(labels).into_iter().enumerate() {
+                if pods > 0 {
+                    series.extend(pod(mix(number, (habits.len() as u64) % pods)));
+                }
                 series.extend([("__name__", family.to_owned()), ("instance", instance.clone()), ("job", "node".to_owned())]);
                 series.sort();
                 let pairs = series.iter().map(|(name, value)| (*name, value.as_str()));
@@ -131,6 +139,16 @@ impl Host {
         let values: Vec<f64> = self.habits.iter().zip(0..).map(|(habit, row)| value(*habit, row, self.group, tick)).collect();
         Batch::new(self.source, self.layout.clone(), NOW + 15_000 * tick as i64, values)
     }
+}
+
+fn pod(id: u64) -> [(&'static str, String); 4] {
+    let (high, low) = (mix(id, 2), mix(id, 3));
+    [
+        ("container", "worker".to_owned()),
+        ("namespace", "orders-production".to_owned()),
+        ("pod", format!("order-processing-worker-{:08x}-{:05x}", id >> 52, high >> 44)),
+        ("uid", format!("{:08x}-{:04x}-{:04x}-{:012x}", high >> 32, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)),
+    ]
 }
 
 fn metadata(family: &str) -> Metadata {
