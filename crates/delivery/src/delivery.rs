@@ -30,6 +30,8 @@ const MOVE_PATIENCE: Duration = Duration::from_secs(5);
 const SPILL_AFTER: Duration = Duration::from_millis(500);
 /// With a disk, this part of memory is for batches on their way to the receiver; the rest is for a disk that is slow or fails.
 const FRONT_PART: usize = 8;
+/// Of it, what is kept there while the receiver takes nothing: a few requests for each shard that is likely to run.
+const FRONT_WHILE_FAILING: usize = 2 << 20;
 
 /// Sends batches to one endpoint: durably if it has a disk, in order per source, and again until the receiver has judged them.
 /// Dropping it without [`Delivery::shutdown`] loses what is only in memory.
@@ -246,7 +248,8 @@ fn limits(config: &Config) -> Limits {
     let least = config.queue.capacity.saturating_mul(config.queue.max_shards).saturating_mul(size_of::<f64>());
     let total = config.buffer.memory_bytes.max(least);
     let front = if disk { (config.buffer.memory_bytes / FRONT_PART).max(least) } else { total };
-    Limits { front, total, deadline: config.queue.batch_send_deadline, spill_after: SPILL_AFTER, disk }
+    let front_while_failing = front.min(FRONT_WHILE_FAILING);
+    Limits { front, front_while_failing, total, deadline: config.queue.batch_send_deadline, spill_after: SPILL_AFTER, disk }
 }
 
 /// The URL as it may be shown: without user and password. What is no URL with a host is not shown, as it may hold them anywhere.

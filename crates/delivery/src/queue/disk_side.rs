@@ -52,8 +52,9 @@ impl Queue {
 
     /// Bytes of batches that are to be read from disk now: none while the front is more than half full, so that they are many at a time.
     pub fn room(&self) -> usize {
-        let wanted = self.behind && self.front_bytes <= self.limits.front / 2;
-        if wanted { (self.limits.front - self.front_bytes).max(1) } else { 0 }
+        let limit = self.front_limit();
+        let wanted = self.behind && self.front_bytes <= limit / 2;
+        if wanted { (limit - self.front_bytes).max(1) } else { 0 }
     }
 
     /// Takes batches that were read from disk, with their records.
@@ -78,7 +79,7 @@ impl Queue {
     pub(super) fn pull_up(&mut self, now: Instant) -> bool {
         let mut moved = false;
         while !self.behind && !self.writing {
-            let fits = |item: &Item| self.front_bytes == 0 || self.front_bytes + item.bytes <= self.limits.front;
+            let fits = |item: &Item| self.front_bytes == 0 || self.front_bytes + item.bytes <= self.front_limit();
             if !self.back.front().is_some_and(fits) {
                 break;
             }

@@ -38,6 +38,8 @@ const MIN_KEPT: f64 = 1.0 / 16.0;
 pub(crate) struct Limits {
     /// Most bytes of batches in the front, as far as there is a disk to put others.
     pub front: usize,
+    /// The same while the receiver takes nothing: whatever waits in memory then would be on disk as well.
+    pub front_while_failing: usize,
     /// Most bytes of batches in memory.
     pub total: usize,
     /// How long a batch waits for others before it is sent.
@@ -129,6 +131,8 @@ pub(crate) struct Queue {
     /// Rows that make a lane worth sending.
     ready_rows: usize,
     closed: bool,
+    /// The receiver takes nothing, or not soon.
+    failing: bool,
     /// The number of lanes to change to when no request is under way.
     moving: Option<usize>,
     /// Whether records are on disk that are to be read into the front before anything else may go there.
@@ -159,6 +163,7 @@ impl Queue {
             kept: 1.0,
             ready_rows: max_samples,
             closed: false,
+            failing: false,
             moving: None,
             behind: limits.disk,
             spool_sleeps: false,
@@ -195,7 +200,7 @@ impl Queue {
 
     /// Puts an item to the front, or to the back if anything older than it is, or must be, outside the front.
     fn route(&mut self, item: Item) -> Wake {
-        let overflows = self.front_bytes > 0 && self.front_bytes + item.bytes > self.limits.front;
+        let overflows = self.front_bytes > 0 && self.front_bytes + item.bytes > self.front_limit();
         if self.limits.disk && (self.behind || !self.back.is_empty() || overflows) {
             self.back_bytes += item.bytes;
             self.back.push_back(item);
@@ -206,6 +211,15 @@ impl Queue {
             wake.spool = self.wake_spool().spool;
         }
         wake
+    }
+
+    pub(super) fn front_limit(&self) -> usize {
+        if self.failing && self.limits.disk { self.limits.front_while_failing } else { self.limits.front }
+    }
+
+    /// Notes that the receiver takes nothing, or not soon; until something is done with.
+    pub fn note_failing(&mut self) {
+        self.failing = true;
     }
 
     /// Puts an item into its lane; the lane if its shard has a reason to look.
@@ -252,6 +266,7 @@ impl Queue {
     pub fn complete(&mut self, lane: usize, whole: usize, part: usize, now: Instant) -> Wake {
         let Some(lane) = self.lanes.get_mut(lane) else { return Wake::default() };
         lane.under_way = 0;
+        self.failing &= whole == 0 && part == 0;
         for _ in 0..whole {
             let Some(item) = lane.pop() else { break };
             self.front_bytes -= item.bytes;

@@ -34,7 +34,8 @@ impl Source {
 
 fn limits(front_batches: usize, total_batches: usize, disk: bool) -> Limits {
     let batch = BATCH_OVERHEAD + 10 * 8;
-    Limits { front: front_batches * batch, total: total_batches * batch, deadline: DEADLINE, spill_after: SPILL, disk }
+    let front = front_batches * batch;
+    Limits { front, front_while_failing: front, total: total_batches * batch, deadline: DEADLINE, spill_after: SPILL, disk }
 }
 
 fn memory(total_batches: usize) -> Queue {
@@ -294,6 +295,29 @@ fn when_the_front_is_full_batches_go_over_the_disk_and_come_back_in_order() {
     assert_eq!(queue.take_acknowledged(), [1, 2, 3, 4]);
     assert!(queue.is_empty());
     assert_eq!(queue.usage(), Usage { bytes: 0, pending: Tally::default(), held_rows: 0 });
+}
+
+#[test]
+fn while_the_receiver_takes_nothing_little_stays_in_memory() {
+    let (now, source) = (Instant::now(), Source::new(10));
+    let small = limits(2, 100, true).front;
+    let mut queue = Queue::new(Limits { front_while_failing: small, ..limits(10, 100, true) }, 1, 100);
+    queue.settle(false, now);
+    for at in 1..=3 {
+        queue.enqueue(source.batch(1, at), now).unwrap();
+    }
+    queue.note_failing();
+    queue.enqueue(source.batch(1, 4), now).unwrap();
+    assert_eq!(lane(&mut queue, 0), [1, 2, 3], "what is there stays");
+    let written = queue.begin_write(now, false, usize::MAX);
+    assert_eq!(stamps(&written), [1, 2, 3, 4]);
+    queue.written(written.into_iter().zip(0..));
+    queue.settle(true, now);
+    assert_eq!(queue.room(), 0, "nothing is read back");
+    queue.complete(0, 3, 0, now);
+    assert_eq!(queue.room(), limits(10, 100, true).front, "it takes something again");
+    queue.note_failing();
+    assert_eq!(queue.room(), small);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 pub(crate) mod sizing;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +19,9 @@ use crate::queue::Step;
 use crate::retry::{Asked, Backoff, Verdict, judge};
 use crate::send::{self, Post, PostError, Response};
 use crate::shared::Shared;
+
+/// A receiver that has not answered for so long is taken for one that fails, as far as memory is concerned.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// What all shards of an endpoint need.
 pub(crate) struct Sender<P> {
@@ -159,7 +164,7 @@ impl<P: Post> Shard<P> {
         let Sender { config, shared, negotiation, .. } = &*self.sender;
         let sent = counted.sent;
         loop {
-            let answer = self.attempt(body.clone(), sent, dialect, attempts.count).await;
+            let answer = self.noted(self.attempt(body.clone(), sent, dialect, attempts.count)).await;
             let (current, confirmed) = negotiation.current(Instant::now());
             let confirmed = confirmed && current == dialect;
             let asked = Asked { sent, dialect, confirmed, retry_on_429: config.queue.retry_on_http_429 };
@@ -183,6 +188,7 @@ impl<P: Post> Shard<P> {
                 },
                 Verdict::Again(asked) => {
                     attempts.count = attempts.count.saturating_add(1);
+                    shared.with(|queue| queue.note_failing());
                     shared.retrying(sent, attempts.count, &describe(&answer));
                     sleep(attempts.backoff.pause(asked, rand::random())).await;
                     if config.queue.sample_age_limit.is_zero() {
@@ -192,6 +198,18 @@ impl<P: Post> Shard<P> {
                 }
             }
             return Outcome::Done;
+        }
+    }
+
+    /// Waits for an attempt, and notes if that takes long.
+    async fn noted<T>(&self, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = pin!(attempt);
+        match timeout(SLOW, &mut attempt).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.sender.shared.with(|queue| queue.note_failing());
+                attempt.await
+            }
         }
     }
 
