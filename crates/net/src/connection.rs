@@ -23,9 +23,10 @@ use crate::stream::Stream;
 /// An HTTP/1.1 connection that serves a request.
 pub(crate) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<Stream, Full<Bytes>>,
-    /// The driver has come to its end and must not be asked again.
-    ended: bool,
+    /// None when it has come to its end. It is dropped then, as that is what tells those who wait for something of it.
+    driver: Option<http1::Connection<Stream, Full<Bytes>>>,
+    /// It has ended without an error: the server has closed the connection between two answers.
+    was_closed: bool,
 }
 
 /// No answer came.
@@ -33,38 +34,46 @@ pub(crate) struct Unanswered {
     pub(crate) error: hyper::Error,
     /// The request was not sent, not even in part.
     pub(crate) is_unsent: bool,
+    /// The server had closed the connection before it could see the request.
+    pub(crate) was_closed: bool,
 }
 
 impl Http1 {
     pub(crate) async fn new(stream: Stream, max_buffer: usize) -> hyper::Result<Box<Self>> {
         let (sender, driver) = http1::Builder::new().max_buf_size(max_buffer).handshake(stream).await?;
-        Ok(Box::new(Self { sender, driver, ended: false }))
+        Ok(Box::new(Self { sender, driver: Some(driver), was_closed: false }))
     }
 
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unanswered> {
-        let Self { sender, driver, ended, .. } = self;
-        let mut answer = pin!(sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(request));
         let answered = poll_fn(|context| {
-            drive(driver, ended, context);
+            self.drive(context);
             answer.as_mut().poll(context)
         });
-        answered.await.map_err(|mut failed| Unanswered { is_unsent: failed.take_message().is_some(), error: failed.into_error() })
+        answered.await.map_err(|mut failed| Unanswered {
+            is_unsent: failed.take_message().is_some(),
+            was_closed: self.was_closed,
+            error: failed.into_error(),
+        })
+    }
+
+    /// Lets the connection read and write what it can.
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && let Poll::Ready(end) = Pin::new(driver).poll(context)
+        {
+            // An error has reached whoever waits for the answer.
+            (self.driver, self.was_closed) = (None, end.is_ok());
+        }
     }
 
     /// The stream, if it can serve another request: the answer has come to its end, nothing follows it, and the server keeps it open.
     fn into_free_stream(mut self) -> Option<Stream> {
-        drive(&mut self.driver, &mut self.ended, &mut Context::from_waker(Waker::noop()));
-        let is_free = !self.ended && self.sender.is_ready();
-        let parts = self.driver.into_parts();
-        (is_free && parts.read_buf.is_empty()).then_some(parts.io)
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        let parts = self.driver.filter(|_| self.sender.is_ready())?.into_parts();
+        parts.read_buf.is_empty().then_some(parts.io)
     }
-}
-
-/// Lets a connection read and write what it can.
-fn drive(driver: &mut http1::Connection<Stream, Full<Bytes>>, ended: &mut bool, context: &mut Context<'_>) {
-    // An error reaches whoever waits for the answer.
-    *ended = *ended || Pin::new(driver).poll(context).is_ready();
 }
 
 /// The body of an answer. Reading it to its end frees its connection for further requests; dropping it before closes an HTTP/1.1
@@ -118,7 +127,7 @@ impl Body for AnswerBody {
         let this = &mut *self;
         let mut frame = Pin::new(&mut this.incoming).poll_frame(context);
         if let (Poll::Pending, Some((connection, _))) = (&frame, &mut this.connection) {
-            drive(&mut connection.driver, &mut connection.ended, context);
+            connection.drive(context);
             frame = Pin::new(&mut this.incoming).poll_frame(context);
         }
         match &frame {
@@ -136,5 +145,23 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::stream::Open;
+
+    #[tokio::test]
+    async fn a_connection_that_is_closed_before_the_request_is_seen_says_so_at_once() {
+        // As after a FIN: there is nothing to read any more, and writing works.
+        let half_closed = tokio::io::join(tokio::io::empty(), tokio::io::sink());
+        let mut connection = Http1::new(Stream::new(Box::new(half_closed), false, false, Open::new(0)), 8192).await.unwrap();
+        let request = Request::get("/").body(Full::default()).unwrap();
+        let unanswered = tokio::time::timeout(Duration::from_secs(5), connection.exchange(request)).await.unwrap().unwrap_err();
+        assert!(unanswered.is_unsent || unanswered.was_closed || unanswered.error.is_incomplete_message(), "{}", unanswered.error);
     }
 }

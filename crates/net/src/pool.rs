@@ -115,8 +115,8 @@ impl Pool {
         };
         let only_reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
             && request.body().size_hint().exact() == Some(0);
-        let failed = |Unanswered { error, is_unsent }| {
-            let is_stale = is_reused && (is_unsent || only_reads && was_closed(&error));
+        let failed = |Unanswered { error, is_unsent, was_closed }| {
+            let is_stale = is_reused && (is_unsent || only_reads && (was_closed || is_closed(&error)));
             Failure { is_stale, error: StepError::new(Step::Exchange, chain(&error)) }
         };
         match taken {
@@ -133,6 +133,7 @@ impl Pool {
                 let response = sender.try_send_request(request).await;
                 let unanswered = |mut error: hyper::client::conn::TrySendError<_>| Unanswered {
                     is_unsent: error.take_message().is_some(),
+                    was_closed: false,
                     error: error.into_error(),
                 };
                 Ok(response.map_err(unanswered).map_err(failed)?.map(AnswerBody::from))
@@ -296,15 +297,15 @@ fn host(uri: &Uri) -> Option<HeaderValue> {
 }
 
 /// Whether the connection was closed before it answered: servers close idle connections, and that may cross a request on its way.
-fn was_closed(error: &hyper::Error) -> bool {
+fn is_closed(error: &hyper::Error) -> bool {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {
-        let is_closed = cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_closed());
+        let is_cut_off = cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_closed());
         let is_broken = cause.downcast_ref::<io::Error>().is_some_and(|error| {
             use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
             matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
         });
-        if is_closed || is_broken {
+        if is_cut_off || is_broken {
             return true;
         }
         next = cause.source();
