@@ -14,6 +14,7 @@ mod lane;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -373,11 +374,11 @@ impl Queue {
 }
 
 /// What a batch counts against the limits: its columns, its details, and its series if nobody else holds them (pushed data; the layouts of scraped
-/// targets are the scraper's memory).
+/// targets, and chunks of them that come back from disk, are the scraper's memory).
 fn cost(batch: &Batch) -> usize {
     let columns = size_of::<f64>() * batch.len() * if batch.timestamps.is_some() { 2 } else { 1 };
-    let own = std::sync::Arc::strong_count(&batch.layout) == 1;
-    let series: usize = if own { batch.layout.chunks().iter().map(|chunk| chunk.heap_bytes()).sum() } else { 0 };
+    let chunks = batch.layout.chunks().iter().filter(|chunk| Arc::strong_count(chunk) == 1);
+    let series: usize = if Arc::strong_count(&batch.layout) == 1 { chunks.map(|chunk| chunk.heap_bytes()).sum() } else { 0 };
     let details = batch.details.as_ref().map_or(0, |details| details.heap_bytes());
     BATCH_OVERHEAD + columns + details + series
 }
