@@ -94,9 +94,22 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
     })
     .await;
     assert!(ask().await["warnings"].is_null());
+    let told = |question: &'static str, output: &'static str| {
+        let mut command = Command::new(collector());
+        command.args(["cluster", question, "--output", output]).arg(format!("--server={}", fleet.node(0).unwrap().url("/")));
+        async move { command.output().await.unwrap() }
+    };
+    let nodes = told("nodes", "json").await;
+    let nodes: Value = serde_json::from_slice(&nodes.stdout).unwrap();
+    let targets: u64 = nodes.as_array().unwrap().iter().map(|node| node["targets"].as_u64().unwrap()).sum();
+    assert_eq!((nodes.as_array().unwrap().len(), targets), (3, 3), "{nodes}");
+    let table = String::from_utf8(told("targets", "table").await.stdout).unwrap();
+    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics") && table.contains("down"), "{table}");
     fleet.node(2).unwrap().pause();
     let partial = ask().await;
     let warnings = partial["warnings"].to_string();
     assert!(warnings.contains("partial answer") && warnings.contains(fleet.node(2).unwrap().name()), "{partial}");
+    let told = String::from_utf8(told("nodes", "table").await.stderr).unwrap();
+    assert!(told.starts_with("Warning: partial answer"), "{told}");
     fleet.node(2).unwrap().resume();
 }

@@ -1,6 +1,7 @@
 //! The command line. One file per subcommand; this one only lists them and turns their outcome into an exit code: 0 for success, 1 for a
 //! failure, 2 for wrong usage.
 
+mod cluster;
 mod demo;
 mod flags;
 mod fmt;
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   collector run config.alloy                        run one collector
   collector join --peers 10.0.0.1:12345 config.alloy  run a member of a fleet that shares the scraping
+  collector cluster nodes                           see who is in the fleet of the node on this machine
   collector demo                                    see a fleet at work, without any configuration
 
 Every flag can be given as an environment variable: --server.http.listen-addr is COLLECTOR_SERVER_HTTP_LISTEN_ADDR.";
@@ -41,6 +43,8 @@ enum Command {
     Run(run::Run),
     /// Run as a member of a fleet: the same as `run --cluster.enabled --cluster.join-addresses=…`
     Join(join::Join),
+    /// Ask a fleet who is in it and who scrapes what
+    Cluster(cluster::Cluster),
     /// Start a fleet on this machine, with targets and a receiver, change it, and judge every sample
     Demo(demo::Demo),
     /// Format a configuration
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(run) => run.execute(),
         Command::Join(join) => join.execute(),
+        Command::Cluster(cluster) => cluster.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Fmt(fmt) => fmt.execute(),
         Command::Validate(validate) => validate.execute(),

@@ -1,0 +1,224 @@
+//! `collector cluster`: what a fleet looks like, asked of any of its nodes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
+use net::{Client, ClientOptions, HttpClientConfig, read_body};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The whole fleet's targets, some hundred bytes each: enough for more than a hundred thousand.
+const MAX_ANSWER: usize = 256 << 20;
+/// A node asks the others for at most two seconds, then it answers for those that it heard.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ask a fleet who is in it and who scrapes what
+#[derive(Args)]
+pub struct Cluster {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// The nodes, and how many targets each scrapes
+    Nodes(Asked),
+    /// The targets, and which node scrapes each
+    Targets(Asked),
+}
+
+#[derive(Args)]
+struct Asked {
+    /// Any node of the fleet: HOST:PORT, or the URL of its UI
+    #[arg(long, default_value = "127.0.0.1:12345", value_name = "HOST:PORT|URL")]
+    server: String,
+    /// How the answer is printed
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// `/api/v0/web/peers`, as far as it is shown.
+#[derive(Deserialize)]
+struct Peer {
+    name: String,
+    addr: String,
+    state: String,
+}
+
+/// A line of `nodes`.
+#[derive(Debug, PartialEq, Serialize)]
+struct Node {
+    name: String,
+    address: String,
+    state: String,
+    /// Targets that it scrapes.
+    targets: u64,
+    /// Samples of their last scrapes.
+    samples: u64,
+}
+
+impl Cluster {
+    pub fn execute(self) -> Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        print!("{}", runtime.block_on(self.question.answer())?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Question {
+    async fn answer(self) -> Result<String> {
+        let (Self::Nodes(asked) | Self::Targets(asked)) = &self;
+        let targets = asked.targets().await?;
+        match (&self, asked.output) {
+            (Self::Nodes(_), Output::Table) => Ok(nodes_table(&nodes(asked.get("/api/v0/web/peers").await?, &targets))),
+            (Self::Nodes(_), Output::Json) => json(&nodes(asked.get("/api/v0/web/peers").await?, &targets)),
+            (Self::Targets(_), Output::Table) => Ok(targets_table(&targets)),
+            (Self::Targets(_), Output::Json) => json(&targets),
+        }
+    }
+}
+
+impl Asked {
+    /// The active targets of the whole fleet. What nodes did not say is told on standard error.
+    async fn targets(&self) -> Result<Vec<Value>> {
+        let answer: Value = self.get("/api/v1/targets?scope=cluster&state=active").await?;
+        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            eprintln!("Warning: {warning}");
+        }
+        match &answer["data"]["activeTargets"] {
+            Value::Array(targets) => Ok(targets.clone()),
+            _ => bail!("{} does not answer like a collector: there are no activeTargets in its answer", self.server),
+        }
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let base = if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
+        let url = format!("{}{path}", base.trim_end_matches('/'));
+        let request = http::Request::get(&url).body(Bytes::new().into()).with_context(|| format!("--server {:?}", self.server))?;
+        let options = ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() };
+        let answer =
+            Client::new(&HttpClientConfig::default(), options)?.send(request).await.context("is --server the address of a node?")?;
+        if !answer.status().is_success() {
+            bail!("{url} answered {}", answer.status());
+        }
+        let body = read_body(answer, MAX_ANSWER).await?;
+        serde_json::from_slice(&body).with_context(|| format!("{url} does not answer like a collector"))
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
+    let mut shares: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for target in targets {
+        let share = shares.entry(target["owner"].as_str().unwrap_or_default()).or_default();
+        share.0 += 1;
+        share.1 += target["samples"].as_u64().unwrap_or_default();
+    }
+    let mut nodes: Vec<Node> = peers
+        .into_iter()
+        .map(|Peer { name, addr, state }| {
+            let (targets, samples) = shares.remove(&*name).unwrap_or_default();
+            Node { name, address: addr, state, targets, samples }
+        })
+        .collect();
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    // Targets of nobody, and of nodes that have gone while they were counted.
+    let rest = shares.into_iter().map(|(name, (targets, samples))| {
+        let name = if name.is_empty() { "(nobody)" } else { name };
+        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples }
+    });
+    nodes.extend(rest);
+    nodes
+}
+
+fn nodes_table(nodes: &[Node]) -> String {
+    let row = |node: &Node| {
+        let Node { name, address, state, targets, samples } = node;
+        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string()]
+    };
+    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES"], nodes.iter().map(row).collect())
+}
+
+fn targets_table(targets: &[Value]) -> String {
+    let text = |target: &Value, field: &str| target[field].as_str().unwrap_or_default().to_owned();
+    let mut rows: Vec<[String; 6]> = targets
+        .iter()
+        .map(|target| {
+            let owner = match text(target, "owner") {
+                nobody if nobody.is_empty() => "(nobody)".to_owned(),
+                owner => owner,
+            };
+            let [url, pool, health, error] = ["scrapeUrl", "scrapePool", "health", "lastError"].map(|field| text(target, field));
+            [url, pool, owner, health, target["samples"].as_u64().unwrap_or_default().to_string(), error]
+        })
+        .collect();
+    rows.sort();
+    table(["TARGET", "JOB", "NODE", "HEALTH", "SAMPLES", "ERROR"], rows)
+}
+
+/// Columns as wide as they must be, two spaces apart.
+fn table<const COLUMNS: usize>(head: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
+    let head = head.map(str::to_owned);
+    let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&head).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let written = write!(line, "{cell:width$}  ");
+            debug_assert!(written.is_ok(), "a String takes everything");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(url: &str, owner: &str, samples: u64) -> Value {
+        json!({ "scrapeUrl": url, "scrapePool": "node", "owner": owner, "health": "up", "samples": samples, "lastError": "" })
+    }
+
+    fn peer(name: &str) -> Peer {
+        Peer { name: name.to_owned(), addr: format!("{name}:1"), state: "participant".to_owned() }
+    }
+
+    #[test]
+    fn each_node_has_its_share_and_what_nobody_scrapes_is_shown() {
+        let targets = [target("http://a", "n1", 5), target("http://b", "n1", 6), target("http://c", "", 0)];
+        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES\n\
+                        n1        n1:1     participant  2        11\n\
+                        n2        n2:1     participant  0        0\n\
+                        (nobody)                        1        0\n";
+        assert_eq!(nodes_table(&nodes(vec![peer("n2"), peer("n1")], &targets)), expected);
+    }
+
+    #[test]
+    fn each_target_has_its_node() {
+        let expected = "TARGET    JOB   NODE      HEALTH  SAMPLES  ERROR\n\
+                        http://a  node  n1        up      5\n\
+                        http://c  node  (nobody)  up      0\n";
+        assert_eq!(targets_table(&[target("http://c", "", 0), target("http://a", "n1", 5)]), expected);
+    }
+}
