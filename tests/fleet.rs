@@ -104,7 +104,7 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
     let targets: u64 = nodes.as_array().unwrap().iter().map(|node| node["targets"].as_u64().unwrap()).sum();
     assert_eq!((nodes.as_array().unwrap().len(), targets), (3, 3), "{nodes}");
     let table = String::from_utf8(told("targets", "table").await.stdout).unwrap();
-    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics") && table.contains("down"), "{table}");
+    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics  prometheus.scrape.dead  node-"), "{table}");
     fleet.node(2).unwrap().pause();
     let partial = ask().await;
     let warnings = partial["warnings"].to_string();
