@@ -99,10 +99,12 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
         command.args(["cluster", question, "--output", output]).arg(format!("--server={}", fleet.node(0).unwrap().url("/")));
         async move { command.output().await.unwrap() }
     };
-    let nodes = told("nodes", "json").await;
-    let nodes: Value = serde_json::from_slice(&nodes.stdout).unwrap();
-    let targets: u64 = nodes.as_array().unwrap().iter().map(|node| node["targets"].as_u64().unwrap()).sum();
-    assert_eq!((nodes.as_array().unwrap().len(), targets), (3, 3), "{nodes}");
+    until("the node that is asked knows all members", Duration::from_secs(20), || async {
+        let nodes: Vec<Value> = serde_json::from_slice(&told("nodes", "json").await.stdout).unwrap();
+        let targets: u64 = nodes.iter().map(|node| node["targets"].as_u64().unwrap()).sum();
+        nodes.len() == 3 && targets == 3 && nodes.iter().all(|node| node["state"] == "participant")
+    })
+    .await;
     let table = String::from_utf8(told("targets", "table").await.stdout).unwrap();
     assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics  prometheus.scrape.dead  node-"), "{table}");
     fleet.node(2).unwrap().pause();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use net::{Client, ClientOptions, HttpClientConfig, read_body};
@@ -109,8 +109,8 @@ impl Asked {
         let url = format!("{}{path}", base.trim_end_matches('/'));
         let request = http::Request::get(&url).body(Bytes::new().into()).with_context(|| format!("--server {:?}", self.server))?;
         let options = ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() };
-        let answer =
-            Client::new(&HttpClientConfig::default(), options)?.send(request).await.context("is --server the address of a node?")?;
+        let answer = Client::new(&HttpClientConfig::default(), options)?.send(request).await;
+        let answer = answer.map_err(|error| anyhow!("{error}; is --server the address of a node?"))?;
         if !answer.status().is_success() {
             bail!("{url} answered {}", answer.status());
         }
