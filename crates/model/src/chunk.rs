@@ -11,12 +11,11 @@ use crate::metadata::Metadata;
 pub const MAX_CHUNK_SERIES: usize = 512;
 
 /// Symbols are addressed with 16 bits; a chunk is full before they run out.
+const MAX_SYMBOLS: usize = u16::MAX as usize;
 /// A builder keeps no more bytes of text than this, …
 const MAX_KEPT_TEXT: usize = 256 << 10;
 /// … and no more pairs, for the next chunk: twice what 512 series of 30 labels need.
 const MAX_KEPT_PAIRS: usize = 32 << 10;
-
-const MAX_SYMBOLS: usize = u16::MAX as usize;
 
 /// Chunk numbers are unique in a process, so a cache may be keyed on them without keeping the chunk alive.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -249,7 +248,8 @@ impl ChunkBuilder {
 
     /// Begins anew, with the memory that it has, unless that was for unusually long or many labels.
     fn clear(&mut self) {
-        if self.text.capacity() > MAX_KEPT_TEXT || self.pairs.capacity() > MAX_KEPT_PAIRS {
+        let largest = self.pairs.capacity().max(self.symbol_ends.capacity());
+        if self.text.capacity() > MAX_KEPT_TEXT || largest > MAX_KEPT_PAIRS {
             *self = Self::default();
         }
         self.text.clear();

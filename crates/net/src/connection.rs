@@ -25,8 +25,6 @@ pub(crate) struct Http1 {
     sender: http1::SendRequest<Full<Bytes>>,
     /// None when it has come to its end. It is dropped then, as that is what tells those who wait for something of it.
     driver: Option<http1::Connection<Stream, Full<Bytes>>>,
-    /// It has ended without an error: the server has closed the connection between two answers.
-    was_closed: bool,
 }
 
 /// No answer came.
@@ -34,14 +32,12 @@ pub(crate) struct Unanswered {
     pub(crate) error: hyper::Error,
     /// The request was not sent, not even in part.
     pub(crate) is_unsent: bool,
-    /// The server had closed the connection before it could see the request.
-    pub(crate) was_closed: bool,
 }
 
 impl Http1 {
     pub(crate) async fn new(stream: Stream, max_buffer: usize) -> hyper::Result<Box<Self>> {
         let (sender, driver) = http1::Builder::new().max_buf_size(max_buffer).handshake(stream).await?;
-        Ok(Box::new(Self { sender, driver: Some(driver), was_closed: false }))
+        Ok(Box::new(Self { sender, driver: Some(driver) }))
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -51,26 +47,22 @@ impl Http1 {
             self.drive(context);
             answer.as_mut().poll(context)
         });
-        answered.await.map_err(|mut failed| Unanswered {
-            is_unsent: failed.take_message().is_some(),
-            was_closed: self.was_closed,
-            error: failed.into_error(),
-        })
+        answered.await.map_err(|mut failed| Unanswered { is_unsent: failed.take_message().is_some(), error: failed.into_error() })
     }
 
     /// Lets the connection read and write what it can.
     fn drive(&mut self, context: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver
-            && let Poll::Ready(end) = Pin::new(driver).poll(context)
+            && Pin::new(driver).poll(context).is_ready()
         {
-            // An error has reached whoever waits for the answer.
-            (self.driver, self.was_closed) = (None, end.is_ok());
+            self.driver = None; // if with an error, that has reached whoever waits for the answer
         }
     }
 
     /// The stream, if it can serve another request: the answer has come to its end, nothing follows it, and the server keeps it open.
     fn into_free_stream(mut self) -> Option<Stream> {
         self.drive(&mut Context::from_waker(Waker::noop()));
+        // Ready: hyper has written all of the last request, as streams write vectored and so nothing is copied into a buffer of its own.
         let parts = self.driver.filter(|_| self.sender.is_ready())?.into_parts();
         parts.read_buf.is_empty().then_some(parts.io)
     }
@@ -162,6 +154,6 @@ mod tests {
         let mut connection = Http1::new(Stream::new(Box::new(half_closed), false, false, Open::new(0)), 8192).await.unwrap();
         let request = Request::get("/").body(Full::default()).unwrap();
         let unanswered = tokio::time::timeout(Duration::from_secs(5), connection.exchange(request)).await.unwrap().unwrap_err();
-        assert!(unanswered.is_unsent || unanswered.was_closed || unanswered.error.is_incomplete_message(), "{}", unanswered.error);
+        assert!(unanswered.is_unsent || unanswered.error.is_incomplete_message(), "{}", unanswered.error);
     }
 }

@@ -115,8 +115,8 @@ impl Pool {
         };
         let only_reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
             && request.body().size_hint().exact() == Some(0);
-        let failed = |Unanswered { error, is_unsent, was_closed }| {
-            let is_stale = is_reused && (is_unsent || only_reads && (was_closed || is_closed(&error)));
+        let failed = |Unanswered { error, is_unsent }| {
+            let is_stale = is_reused && (is_unsent || only_reads && is_closed(&error));
             Failure { is_stale, error: StepError::new(Step::Exchange, chain(&error)) }
         };
         match taken {
@@ -133,7 +133,6 @@ impl Pool {
                 let response = sender.try_send_request(request).await;
                 let unanswered = |mut error: hyper::client::conn::TrySendError<_>| Unanswered {
                     is_unsent: error.take_message().is_some(),
-                    was_closed: false,
                     error: error.into_error(),
                 };
                 Ok(response.map_err(unanswered).map_err(failed)?.map(AnswerBody::from))
@@ -158,7 +157,8 @@ impl Pool {
             return Ok(Taken::Http1(stream));
         }
         let sender = http2(stream).await.map_err(connect_error)?;
-        Ok(Taken::Http2(if self.options.keep_alive { self.kept.share(peer, sender, generation) } else { sender }))
+        let is_kept = self.options.keep_alive && !self.connector.0.open.is_too_many();
+        Ok(Taken::Http2(if is_kept { self.kept.share(peer, sender, generation) } else { sender }))
     }
 }
 
@@ -222,7 +222,7 @@ impl Kept {
 
     fn give_back(self: &Arc<Self>, peer: Peer, generation: u64, stream: Stream) {
         let mut state = self.state.lock();
-        if state.generation != generation {
+        if state.generation != generation || self.max_idle_per_host == 0 {
             return;
         }
         let idle = state.http1.entry(peer).or_default();
@@ -240,14 +240,15 @@ impl Kept {
         }
         state.is_swept = true;
         let (kept, every) = (Arc::downgrade(self), SWEEP_EVERY.min(self.idle_timeout));
-        tokio::spawn(async move {
+        // Unconstrained: where a task has used up its turn, no socket seems to be ready.
+        tokio::spawn(tokio::task::unconstrained(async move {
             loop {
                 tokio::time::sleep(every).await;
                 if !kept.upgrade().is_some_and(|kept| kept.sweep()) {
                     return;
                 }
             }
-        });
+        }));
     }
 
     /// Closes what was idle for too long, and lets go what its server has closed. Whether anything is left to look after.

@@ -146,7 +146,7 @@ pub(crate) async fn scrape(
     let mut workbench = pool.take();
     let Workbench { scratch, inflaters } = &mut *workbench;
     let session = series.begin(timestamp, format.clone().unwrap_or_default(), scratch).with_max_memory(terms.max_memory);
-    let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, compression: None };
+    let mut reader = Reader { session, format, pool, limit: terms.limit, decoded: 0, turn: 0, compression: None };
     let read = match timeout_at(deadline, reader.read(response, inflaters)).await {
         Ok(read) => read,
         Err(_) => Err(timed_out()),
@@ -164,6 +164,8 @@ struct Reader<'a> {
     pool: &'a Pool,
     limit: BodyLimit,
     decoded: u64,
+    /// How much was decoded when other tasks last had their turn.
+    turn: u64,
     /// A compression that nobody asked for, as the answer names it.
     compression: Option<Box<str>>,
 }
@@ -269,12 +271,11 @@ impl Reader<'_> {
 
     /// Takes some of a compressed body.
     async fn inflate(&mut self, data: &[u8], gunzip: &mut Gunzip) -> Result<(), ScrapeError> {
-        let mut turn = self.decoded;
         let mut output = self.pool.take_output();
         for piece in data.chunks(PIECE) {
             gunzip.feed(piece, &mut output, |bytes| self.take(bytes))?;
-            if self.decoded - turn > TURN {
-                turn = self.decoded;
+            if self.decoded - self.turn > TURN {
+                self.turn = self.decoded;
                 tokio::task::yield_now().await;
             }
         }

@@ -214,8 +214,11 @@ impl Queue {
         wake
     }
 
+    /// Most bytes of the front now. A lane that is empty may be sent by a shard for which the receiver works: what is for it must not
+    /// wait behind what others can't get rid of.
     pub(super) fn front_limit(&self) -> usize {
-        if self.failing && self.limits.disk { self.limits.front_while_failing } else { self.limits.front }
+        let fails = self.failing && self.limits.disk && self.lanes.iter().all(|lane| !lane.items.is_empty());
+        if fails { self.limits.front_while_failing } else { self.limits.front }
     }
 
     /// Notes that the receiver takes nothing, or not soon; until something is done with.

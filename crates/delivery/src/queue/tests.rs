@@ -316,10 +316,26 @@ fn while_the_receiver_takes_nothing_little_stays_in_memory() {
     queue.written(written.into_iter().zip(0..));
     queue.settle(true, now);
     assert_eq!(queue.room(), 0, "nothing is read back");
-    queue.complete(0, 3, 0, now);
-    assert_eq!(queue.room(), limits(10, 100, true).front, "it takes something again");
+    queue.complete(0, 2, 0, now);
+    assert_eq!(queue.room(), 9 * (small / 2), "it takes something again");
     queue.note_failing();
-    assert_eq!(queue.room(), small);
+    assert_eq!(queue.room(), small / 2);
+}
+
+#[test]
+fn what_one_lane_can_t_get_rid_of_does_not_stop_the_others() {
+    let (now, source) = (Instant::now(), Source::new(10));
+    let small = limits(1, 100, true).front;
+    let mut queue = Queue::new(Limits { front_while_failing: small, ..limits(10, 100, true) }, 2, 100);
+    queue.settle(false, now);
+    let other = (2..).find(|other| queue.lane_of(*other) != queue.lane_of(1)).unwrap();
+    for at in 1..=3 {
+        queue.enqueue(source.batch(1, at), now).unwrap();
+    }
+    queue.note_failing();
+    queue.enqueue(source.batch(other, 4), now).unwrap();
+    let its = queue.lane_of(other);
+    assert_eq!(lane(&mut queue, its), [4]);
 }
 
 #[test]
