@@ -6,7 +6,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Slots begin at multiples of a hundredth of their interval, but of no more than this many milliseconds: to scrape some targets in a row
-/// costs a quarter less than to wake up for each, and nobody depends on an offset that comes out of a hash.
+/// costs a third less than to wake up for each, and nobody depends on an offset that comes out of a hash.
 const MAX_STEP_MS: u64 = 100;
 
 /// Offset in milliseconds of a key's slots within its interval: the same on every node, version and architecture.

@@ -100,22 +100,23 @@ impl Asked {
         }
         match &answer["data"]["activeTargets"] {
             Value::Array(targets) => Ok(targets.clone()),
-            _ => bail!("{} does not answer like a collector: there are no activeTargets in its answer", self.server),
+            _ => bail!("--server does not answer like a collector: there are no activeTargets in its answer"),
         }
     }
 
+    /// Errors don't show the address as it was given: a URL may hold a password.
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
         let base = if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
         let url = format!("{}{path}", base.trim_end_matches('/'));
-        let request = http::Request::get(&url).body(Bytes::new().into()).with_context(|| format!("--server {:?}", self.server))?;
+        let request = http::Request::get(&url).body(Bytes::new().into()).context("--server is neither HOST:PORT nor a URL")?;
         let options = ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() };
         let answer = Client::new(&HttpClientConfig::default(), options)?.send(request).await;
         let answer = answer.map_err(|error| anyhow!("{error}; is --server the address of a node?"))?;
         if !answer.status().is_success() {
-            bail!("{url} answered {}", answer.status());
+            bail!("--server answered {} to {path}", answer.status());
         }
         let body = read_body(answer, MAX_ANSWER).await?;
-        serde_json::from_slice(&body).with_context(|| format!("{url} does not answer like a collector"))
+        serde_json::from_slice(&body).with_context(|| format!("--server does not answer like a collector to {path}"))
     }
 }
 
@@ -212,6 +213,23 @@ mod tests {
                         n2        n2:1     participant  0        0\n\
                         (nobody)                        1        0\n";
         assert_eq!(nodes_table(&nodes(vec![peer("n2"), peer("n1")], &targets)), expected);
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_a_password() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let strange = format!("http://me:hunter2@{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                socket.readable().await.unwrap();
+                socket.try_read(&mut [0; 4096]).unwrap();
+                socket.try_write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            }
+        });
+        for server in [strange, "http://me:hunter2@not a host".to_owned(), "http://me:hunter2@127.0.0.1:1".to_owned()] {
+            let error = format!("{:#}", Asked { server, output: Output::Json }.targets().await.unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -23,10 +23,12 @@ pub enum GzipError {
     Truncated,
 }
 
-const FLAG_HEADER_CRC: u8 = 2;
-const FLAG_EXTRA: u8 = 4;
-const FLAG_NAME: u8 = 8;
-const FLAG_COMMENT: u8 = 16;
+/// Magic number, and the one compression method that there is.
+pub(super) const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+pub(super) const FLAG_HEADER_CRC: u8 = 2;
+pub(super) const FLAG_EXTRA: u8 = 4;
+pub(super) const FLAG_NAME: u8 = 8;
+pub(super) const FLAG_COMMENT: u8 = 16;
 
 /// Where in a member (RFC 1952) the next byte is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +160,7 @@ impl Gunzip {
     }
 
     fn fixed(&mut self, at: u8, byte: u8) -> Result<Place, GzipError> {
-        // Magic number and the one compression method that there is.
-        if [0x1f, 0x8b, 8].get(usize::from(at)).is_some_and(|expected| *expected != byte) {
+        if MAGIC.get(usize::from(at)).is_some_and(|expected| *expected != byte) {
             return Err(GzipError::Header);
         }
         if at == 3 {

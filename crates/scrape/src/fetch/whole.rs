@@ -3,16 +3,13 @@
 
 use libdeflater::Decompressor;
 
+use super::gzip::{FLAG_COMMENT, FLAG_EXTRA, FLAG_HEADER_CRC, FLAG_NAME, MAGIC};
+
 /// Bodies of more compressed bytes are not waited for.
 pub(super) const MAX_COMPRESSED: usize = 64 * 1024;
 
-const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 const FIXED: usize = 10;
 const TRAILER: usize = 8;
-const FLAG_HEADER_CRC: u8 = 2;
-const FLAG_EXTRA: u8 = 4;
-const FLAG_NAME: u8 = 8;
-const FLAG_COMMENT: u8 = 16;
 
 /// The state of the inflater: about 12 KiB, for any number of bodies.
 pub(crate) struct Whole(Decompressor);
