@@ -2,7 +2,7 @@
 //! collector's own listener, and tells components which of their keys to scrape; [`Claims`] is what a component holds. Nothing
 //! here knows what a key stands for or what a scrape is.
 //!
-//! Layers, each of which uses only those before it: `slots` and `ring` (arithmetic), `ownership` (the handover, a machine
+//! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `ownership` (the handover, a machine
 //! without IO), `auth`, `resolve`, `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
 //! drives them all).
 //!
@@ -52,6 +52,7 @@ mod membership;
 mod metrics;
 mod node;
 pub mod ownership;
+mod placement;
 pub mod resolve;
 pub mod ring;
 pub mod slots;
@@ -59,6 +60,7 @@ mod transport;
 
 pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
 pub use membership::{MAX_NAME_BYTES, State};
+pub use placement::{Basis, Forecast, Move as PlannedMove, Version as PlacementVersion};
 pub use node::{
     ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
     HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT, RequestError, StartError,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::message::Envelope;
 use super::view::Name;
+use crate::placement::Basis;
 
 /// Something that the driver is to do, in the order given.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +132,8 @@ pub struct Holder {
     pub phase: Phase,
     /// Who should hold it by this node's view: the ring's proposal, or the next node that knows the key. `None` without any.
     pub proposed: Option<Name>,
+    /// What that rests on.
+    pub basis: Basis,
     /// Milliseconds since the epoch since when this node holds it.
     pub since_ms: Option<u64>,
     /// How it came to this node, while held.

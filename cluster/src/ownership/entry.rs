@@ -19,7 +19,7 @@ const MAX_TRAIL: usize = 4;
 pub(super) struct Entry {
     /// The key's slots, while it is discovered.
     pub(super) clock: Option<SlotClock>,
-    /// Index of the ring's owner, looked up when the ring changes: a lookup in a large ring misses the cache.
+    /// Index of the member that ring or table propose, looked up when these change: a lookup in a large ring misses the cache.
     pub(super) owner: Option<u32>,
     pub(super) hold: Hold,
     /// The peer that should hold it and has said that it knows it.

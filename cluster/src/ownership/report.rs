@@ -4,6 +4,7 @@ use super::action::{Counters, Holder};
 use super::entry::{Entry, Hold};
 use super::machine::Ownership;
 use super::view::Name;
+use crate::placement::Basis;
 
 impl Ownership {
     /// Where each key stands that this node has discovered or holds, by domain and key.
@@ -31,11 +32,15 @@ impl Ownership {
             Hold::Held(held) => Some(held),
             _ => None,
         };
+        let proposal = &self.placement.proposal;
+        let first = self.placement.first(key, entry);
+        let by_rule = first.is_some() && first == entry.owner.map(|owner| owner as usize);
         Holder {
             domain: domain.clone(),
             key,
             phase: entry.phase(),
-            proposed: self.placement.first(key, entry).map(|index| self.placement.ring.members()[index].clone()),
+            proposed: first.map(|index| proposal.ring().members()[index].clone()),
+            basis: if by_rule { proposal.basis(domain, key) } else { Basis::Fallback },
             since_ms: held.map(|held| held.since_ms),
             reason: held.map(|held| held.reason.clone()),
             last_move: entry.moved.clone(),
