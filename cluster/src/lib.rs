@@ -60,10 +60,10 @@ mod transport;
 
 pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
 pub use membership::{MAX_NAME_BYTES, State};
-pub use placement::{Basis, Forecast, Move as PlannedMove, Version as PlacementVersion};
 pub use node::{
     ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-    HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT, RequestError, StartError,
-    StartEvent, StopEvent, Stopping,
+    ForecastError, HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
+    RequestError, StartError, StartEvent, StopEvent, Stopping,
 };
+pub use placement::{Basis, Forecast, Move as PlannedMove, Version as PlacementVersion};
 pub use transport::{STREAM_PATH, Step, StreamBody, memory};

@@ -64,6 +64,16 @@ pub(crate) struct Metrics {
     pub(crate) slots_refused: IntCounter,
     /// Offset of the wall clock from the clock that slots follow, in seconds.
     pub(crate) clock_offset: Gauge,
+    /// Epoch of the table of placement that this node goes by.
+    pub(crate) placement_epoch: IntGauge,
+    /// Keys in it.
+    pub(crate) placement_keys: IntGauge,
+    /// Keys that tables of this node's writing have moved.
+    pub(crate) placement_moves: IntCounter,
+    /// What this node's keys weigh.
+    pub(crate) load: IntGauge,
+    /// The busiest node's load over the mean of all.
+    pub(crate) load_ratio: Gauge,
     ownership: Ownership,
 }
 
@@ -121,6 +131,14 @@ impl Metrics {
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,
             clock_offset: new.register(Gauge::with_opts(
                 new.opts("collector_cluster_clock_offset_seconds", "Offset of the wall clock from the clock that slots follow"),
+            )?)?,
+            placement_epoch: new.gauge("collector_cluster_placement_epoch", "Epoch of the table of placement that this node goes by")?,
+            placement_keys: new.gauge("collector_cluster_placement_keys", "Keys that have a place in the table of placement")?,
+            placement_moves: new
+                .counter("collector_cluster_placement_moves_total", "Keys moved by tables of placement that this node has written")?,
+            load: new.gauge("collector_cluster_load", "Work in a minute that the keys held here take: samples, for scrapes")?,
+            load_ratio: new.register(Gauge::with_opts(
+                new.opts("collector_cluster_load_ratio", "The busiest node's load over the mean of all, as this node knows them"),
             )?)?,
             ownership: new.register(Ownership::new(cluster)?)?,
         }

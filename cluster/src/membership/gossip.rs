@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
 use crate::{
     metrics::Metrics,
+    placement::Version,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
 };
 
@@ -203,6 +204,8 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("left", record.left.to_string()),
         ("version", record.version.clone()),
         ("config_hash", record.config_hash.clone()),
+        ("placement", format!("{} {}", record.placement.epoch, record.placement.digest)),
+        ("load", record.load.to_string()),
         ("counter", record.counter.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -223,7 +226,14 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         counter: state.get("counter")?.parse().ok()?,
         version: clean(state.get("version")?),
         config_hash: clean(state.get("config_hash")?),
+        placement: state.get("placement").and_then(placement).unwrap_or_default(),
+        load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
     })
+}
+
+fn placement(text: &str) -> Option<Version> {
+    let (epoch, digest) = text.split_once(' ')?;
+    Some(Version { epoch: epoch.parse().ok()?, digest: digest.parse().ok()? })
 }
 
 /// chitchat's transport: sending means queueing, which never waits; receiving skips what makes no sense, since an error would
@@ -289,6 +299,8 @@ mod tests {
             counter: 1,
             version: "0.1.0".into(),
             config_hash: "abc".into(),
+            placement: Version { epoch: 3, digest: u64::MAX },
+            load: 7,
         }
     }
 

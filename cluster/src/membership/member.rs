@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::placement::Version as Placement;
+
 /// Longest node name, bytes. Gossip's digest carries every name in one message of 64 KiB, so long names cost members.
 pub const MAX_NAME_BYTES: usize = 128;
 
@@ -97,6 +99,10 @@ pub(crate) struct Record {
     pub(crate) counter: u64,
     pub(crate) version: String,
     pub(crate) config_hash: String,
+    /// The table of placement that it goes by.
+    pub(crate) placement: Placement,
+    /// What it holds weighs so much: work in a minute, in the units of its components.
+    pub(crate) load: u64,
 }
 
 impl Record {

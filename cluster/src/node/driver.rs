@@ -34,7 +34,7 @@ use crate::{
         gossip::{Gossip, Parts, digest_bytes},
         table::Table,
     },
-    ownership::{Holder, Name},
+    ownership::{Candidacy, Holder, Name},
     resolve::{ResolveError, Resolver},
     transport::{
         Connector, DialError, Event, Local, Step,
@@ -68,6 +68,14 @@ pub(crate) enum Command {
     ConfigHash(String),
     /// Where each key stands.
     Holders(oneshot::Sender<Vec<Holder>>),
+    /// What placement rests on.
+    Placement(oneshot::Sender<super::balance::Snapshot>),
+    /// Who should hold a key, in order.
+    Candidates { domain: Name, key: u64, answer: oneshot::Sender<Vec<Candidacy>> },
+    /// A table of placement to go by, if it is newer than the present one.
+    Adopt(Arc<crate::placement::Table>),
+    /// What is held here weighs so much.
+    Load(u64),
     /// Hand over everything and go.
     Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
 }
@@ -311,6 +319,19 @@ impl Driver {
             Command::Holders(answer) => {
                 // Whoever asked may have gone.
                 drop(answer.send(self.owner.holders()));
+                Effects::default()
+            }
+            Command::Placement(answer) => {
+                drop(answer.send(self.owner.placement()));
+                Effects::default()
+            }
+            Command::Candidates { domain, key, answer } => {
+                drop(answer.send(self.owner.candidates(&domain, key)));
+                Effects::default()
+            }
+            Command::Adopt(table) => self.adopt(table),
+            Command::Load(load) => {
+                self.tell_load(load);
                 Effects::default()
             }
             Command::Leave { deadline, done } => {

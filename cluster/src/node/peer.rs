@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::membership::{Record, State};
+use crate::placement::Version;
 
 /// A member as the API and the UI show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct Peer {
     pub ready: bool,
     /// When its process started, by its own clock.
     pub started: SystemTime,
+    /// The table of placement that it goes by.
+    pub placement: Version,
+    /// What it holds weighs so much: work in a minute, in the units of its components. A few seconds old.
+    pub load: u64,
 }
 
 impl Peer {
@@ -39,6 +44,8 @@ impl Peer {
             config_hash: record.config_hash.clone(),
             ready: record.ready,
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
+            placement: record.placement,
+            load: record.load,
         }
     }
 }

@@ -142,6 +142,20 @@ pub struct Holder {
     pub last_move: Option<Move>,
 }
 
+/// Most members that are told to be in line for a key.
+pub const MAX_CANDIDATES: usize = 5;
+
+/// A member in line for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidacy {
+    /// Its name.
+    pub name: Name,
+    /// Why it is in this place of the line.
+    pub basis: Basis,
+    /// Whether it is not known to lack the key: the first that knows it should hold it.
+    pub knows: bool,
+}
+
 /// A key's coming or going.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {

@@ -1,5 +1,7 @@
 //! What a domain's rules need beside the domain itself: clocks, peers, the proposal, own standing, and where results go.
 
+use std::sync::Arc;
+
 use super::action::Counters;
 use super::entry::Entry;
 use super::mutant::Mutant;
@@ -23,7 +25,7 @@ pub(super) enum Candidate {
 /// What ring and table propose, and how the members' indices map to peers.
 #[derive(Debug)]
 pub(super) struct Placement {
-    pub(super) proposal: Proposal,
+    pub(super) proposal: Arc<Proposal>,
     /// For each of the ring's members its number; `None` is this node.
     pub(super) ids: Vec<Option<PeerId>>,
 }

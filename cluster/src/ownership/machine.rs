@@ -52,7 +52,7 @@ impl Ownership {
             counters: Counters::default(),
             domains: BTreeMap::new(),
             peers: Peers::default(),
-            placement: Placement { proposal: Proposal::new(Ring::new(Vec::<Name>::new()), &Table::default()), ids: Vec::new() },
+            placement: Placement { proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &Table::default())), ids: Vec::new() },
             table: Arc::default(),
             standing: Standing::default(),
             last: now,
@@ -88,7 +88,7 @@ impl Ownership {
     #[must_use]
     pub(crate) fn set_table(&mut self, now: Now, table: Arc<Table>) -> Vec<Action> {
         let mut out = self.enter(now);
-        self.placement.proposal = Proposal::new(self.placement.proposal.ring().clone(), &table);
+        self.placement.proposal = Arc::new(Proposal::new(self.placement.proposal.ring().clone(), &table));
         self.table = table;
         self.refresh(&mut out);
         self.leave(out)
@@ -100,7 +100,7 @@ impl Ownership {
     }
 
     /// What ring and table propose.
-    pub(crate) fn proposal(&self) -> &Proposal {
+    pub(crate) fn proposal(&self) -> &Arc<Proposal> {
         &self.placement.proposal
     }
 
@@ -278,7 +278,7 @@ impl Ownership {
         }
         if !names.keys().eq(self.placement.proposal.ring().members()) {
             let ring = Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens);
-            self.placement.proposal = Proposal::new(ring, &self.table);
+            self.placement.proposal = Arc::new(Proposal::new(ring, &self.table));
         }
         self.placement.ids = names.into_values().collect();
         changed

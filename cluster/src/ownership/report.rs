@@ -1,10 +1,10 @@
 //! What a machine tells about itself: where each key stands, and totals.
 
-use super::action::{Counters, Holder};
+use super::action::{Candidacy, Counters, Holder, MAX_CANDIDATES};
 use super::entry::{Entry, Hold};
 use super::machine::Ownership;
 use super::view::Name;
-use crate::placement::Basis;
+use crate::placement::{Basis, Weighed};
 
 impl Ownership {
     /// Where each key stands that this node has discovered or holds, by domain and key.
@@ -19,6 +19,36 @@ impl Ownership {
     pub fn holder_of(&self, domain: &str, key: u64) -> Option<Holder> {
         let domain = self.domains.get(domain)?;
         domain.keys.get(&key).map(|entry| self.holder(&domain.name, key, entry))
+    }
+
+    /// Keys that this node holds, not weighed.
+    pub(crate) fn held(&self) -> Vec<Weighed> {
+        let mut held = Vec::new();
+        for (name, domain) in &self.domains {
+            for (key, entry) in domain.keys.iter().filter(|(_, entry)| matches!(entry.hold, Hold::Held(_))) {
+                let first = self.placement.first(*key, entry);
+                let settled = first.is_some_and(|index| self.placement.ids[index].is_none());
+                held.push(Weighed { domain: name.clone(), key: *key, weight: None, settled });
+            }
+        }
+        held
+    }
+
+    /// Members in the order in which they should hold a key, by this node's view; at most [`MAX_CANDIDATES`].
+    pub(crate) fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
+        let proposal = &self.placement.proposal;
+        let entry = self.domains.get(domain).and_then(|domain| domain.keys.get(&key));
+        let Some(owner) = proposal.owner(domain, key) else { return Vec::new() };
+        let order = proposal.ring().preference(owner as usize, key);
+        let candidacy = |index: usize| Candidacy {
+            name: proposal.ring().members()[index].clone(),
+            basis: if index == owner as usize { proposal.basis(domain, key) } else { Basis::Fallback },
+            knows: match self.placement.ids[index] {
+                None => entry.is_some_and(Entry::discovered),
+                Some(peer) => entry.is_none_or(|entry| !entry.unknown_at.contains(&peer)),
+            },
+        };
+        order.into_iter().take(MAX_CANDIDATES).map(candidacy).collect()
     }
 
     /// Totals since the start.

@@ -38,7 +38,8 @@ pub(crate) fn forecast(current: &Proposal, table: &Table, reports: &[(Name, Repo
     let members: Vec<Name> = present.chain(add).cloned().collect();
     // First the others take over by ring and backups, at once; then the author evens out.
     let at_once = Proposal::new(Ring::new(members.clone()), table);
-    let keys: Vec<(&Name, &Weighed)> = reports.iter().flat_map(|(holder, report)| report.keys.iter().map(move |key| (holder, key))).collect();
+    let keys: Vec<(&Name, &Weighed)> =
+        reports.iter().flat_map(|(holder, report)| report.keys.iter().map(move |key| (holder, key))).collect();
     let first = |(holder, key): &(&Name, &Weighed)| taker(current, &at_once, holder, key);
     let taken: Vec<Option<Name>> = keys.iter().map(first).collect();
     let then = planned(&at_once, table, &keys, &taken);

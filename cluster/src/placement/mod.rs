@@ -16,9 +16,11 @@ mod tests;
 
 pub(crate) use forecast::forecast;
 pub use forecast::{Forecast, Move};
-pub use proposal::Basis;
 pub(crate) use plan::{Refusals, plan};
+pub use proposal::Basis;
 pub(crate) use proposal::Proposal;
 pub(crate) use report::{HEAVIEST, Report, Weighed};
-pub(crate) use table::{Place, Table};
+#[cfg(test)]
+pub(crate) use table::Place;
+pub(crate) use table::Table;
 pub use table::Version;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Table, Version};
+use super::Table;
 use crate::ownership::Name;
 use crate::ring::Ring;
 
@@ -32,7 +32,6 @@ struct Spot {
 #[derive(Debug)]
 pub(crate) struct Proposal {
     ring: Ring,
-    version: Version,
     spots: HashMap<Name, HashMap<u64, Spot>>,
 }
 
@@ -49,17 +48,12 @@ impl Proposal {
             (domain.clone(), spots.collect())
         });
         let spots = spots.collect();
-        Self { version: table.version(), spots, ring }
+        Self { spots, ring }
     }
 
     /// The members that it speaks of.
     pub(crate) fn ring(&self) -> &Ring {
         &self.ring
-    }
-
-    /// The version of the table.
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// Hash of the members' names: two nodes with the same see the same ring.

@@ -167,7 +167,8 @@ fn weights_that_sway_by_a_few_percent_move_nothing() {
                 80_000.. => 100_000,
                 4_000.. => 5_000,
                 _ => 500,
-            } * sway / 100;
+            } * sway
+                / 100;
         }
         fleet.rest();
     }

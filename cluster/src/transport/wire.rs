@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::placement::Version;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -38,6 +39,12 @@ pub(crate) struct Member {
     pub(crate) config_hash: String,
     #[prost(bool, tag = "10")]
     pub(crate) left: bool,
+    #[prost(uint64, tag = "11")]
+    pub(crate) placement_epoch: u64,
+    #[prost(fixed64, tag = "12")]
+    pub(crate) placement_digest: u64,
+    #[prost(uint64, tag = "13")]
+    pub(crate) load: u64,
 }
 
 /// Which process of which name.
@@ -199,6 +206,8 @@ impl Member {
             counter: self.counter,
             version: clean(&self.version),
             config_hash: clean(&self.config_hash),
+            placement: Version { epoch: self.placement_epoch, digest: self.placement_digest },
+            load: self.load,
         })
     }
 }
@@ -216,6 +225,9 @@ impl From<&Record> for Member {
             version: record.version.clone(),
             config_hash: record.config_hash.clone(),
             left: record.left,
+            placement_epoch: record.placement.epoch,
+            placement_digest: record.placement.digest,
+            load: record.load,
         }
     }
 }
@@ -242,6 +254,9 @@ mod tests {
             version: "0.1.0".into(),
             config_hash: "abc".into(),
             left: false,
+            placement_epoch: 3,
+            placement_digest: 4,
+            load: 5,
         }
     }
 
