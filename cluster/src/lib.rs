@@ -62,7 +62,7 @@ pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
     ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-    ForecastError, HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
+    ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
     RequestError, StartError, StartEvent, StopEvent, Stopping,
 };
 pub use placement::{Basis, Forecast, Move as PlannedMove, Version as PlacementVersion};

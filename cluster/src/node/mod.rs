@@ -12,6 +12,7 @@ mod config;
 mod driver;
 mod events;
 mod hold;
+mod insight;
 mod join;
 mod leave;
 mod links;
@@ -49,6 +50,7 @@ pub use clock::Clock;
 pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
 pub use events::JoinEvent;
 pub use hold::Hold;
+pub use insight::Insight;
 pub use owner::HANDOVER_TIMEOUT;
 pub use peer::{LeaveReport, Peer};
 pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
@@ -301,18 +303,20 @@ impl Cluster {
         self.shared.asker.peers.load_full()
     }
 
-    /// Where each key that this node knows stands. Empty once the node has stopped.
-    pub async fn holders(&self) -> Vec<Holder> {
-        let (sender, answer) = oneshot::channel();
-        self.command(Command::Holders(sender));
-        answer.await.unwrap_or_default()
+    /// A look at where keys stand, which does not keep the node running.
+    #[must_use]
+    pub fn insight(&self) -> Insight {
+        Insight::new(self.shared.commands.clone())
     }
 
-    /// Members in the order in which they should hold a key of a domain, by this node's view.
+    /// See [`Insight::holders`].
+    pub async fn holders(&self) -> Vec<Holder> {
+        self.insight().holders().await
+    }
+
+    /// See [`Insight::candidates`].
     pub async fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
-        let (answer, candidates) = oneshot::channel();
-        self.command(Command::Candidates { domain: Name::from(domain), key, answer });
-        candidates.await.unwrap_or_default()
+        self.insight().candidates(domain, key).await
     }
 
     /// Where keys would be if members of these names came and went, by the steps that the fleet would really take: `add` may name

@@ -120,6 +120,19 @@ pub struct Status {
     pub refused: Option<Refused>,
 }
 
+/// What a scrape costs besides its samples, as so many samples: request, answer and bookkeeping.
+const SCRAPE_IN_SAMPLES: u64 = 100;
+
+impl Status {
+    /// What the target costs at this interval, in samples a minute; `None` before its first good scrape here. By this a fleet shares
+    /// targets out.
+    #[must_use]
+    pub fn work_per_minute(&self, interval: Duration) -> Option<u64> {
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+        (self.health == Health::Up).then(|| (self.samples as u64 + SCRAPE_IN_SAMPLES) * 60_000 / interval_ms)
+    }
+}
+
 /// A target that can be scraped.
 #[derive(Debug)]
 pub struct Target {

@@ -116,7 +116,12 @@ impl Scrape {
 
     fn set_keys(&mut self, id: &str, keys: Vec<(u64, u64)>) {
         match (self.share.is_shared(&self.arguments), &self.claims) {
-            (true, None) => self.claims = self.share.claims(id),
+            (true, None) => {
+                self.claims = self.share.claims(id);
+                if let Some(claims) = &self.claims {
+                    claims.weigh_with(ownership::weigher(self.engine.clone()));
+                }
+            }
             (false, Some(_)) => {
                 self.claims = None;
                 self.share.lose_all();

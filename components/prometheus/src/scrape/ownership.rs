@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::{Claims, Clock, Cluster, Handover, Hold};
 use model::ConsumeMetrics;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use scrape::{Engine, Slots};
 
 use super::Arguments;
@@ -73,6 +73,24 @@ impl Slots for Share {
 impl scrape::Clock for Share {
     fn now_ms(&self) -> i64 {
         i64::try_from(self.clock.now().wall_ms).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the held targets cost, by key. A target whose last scrape failed counts as before: it will be back.
+pub(super) fn weigher(engine: Arc<Engine>) -> impl Fn() -> Vec<(u64, u64)> + Send + Sync + 'static {
+    let before: Mutex<HashMap<u64, u64>> = Mutex::default();
+    move || {
+        let mut weights: HashMap<u64, u64> = HashMap::new();
+        let mut before = before.lock();
+        for target in engine.targets().iter() {
+            let status = target.status();
+            let known = || before.get(&target.key).copied();
+            if let Some(work) = status.work_per_minute(target.interval).or_else(known).filter(|_| status.owned) {
+                *weights.entry(target.key).or_default() += work;
+            }
+        }
+        before.clone_from(&weights);
+        weights.into_iter().collect()
     }
 }
 

@@ -1,5 +1,8 @@
 //! `collector cluster`: what a fleet looks like, asked of any of its nodes.
 
+mod explain;
+mod simulate;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -30,6 +33,10 @@ enum Question {
     Nodes(Asked),
     /// The targets, and which node scrapes each
     Targets(Asked),
+    /// Everything about a target: where it comes from, who scrapes it, why, and who would be next
+    Explain(explain::Explain),
+    /// Where targets would go if nodes came or went
+    Simulate(simulate::Simulate),
 }
 
 #[derive(Args)]
@@ -80,26 +87,39 @@ impl Cluster {
 
 impl Question {
     async fn answer(self) -> Result<String> {
-        let (Self::Nodes(asked) | Self::Targets(asked)) = &self;
-        let targets = asked.targets().await?;
-        match (&self, asked.output) {
-            (Self::Nodes(_), Output::Table) => Ok(nodes_table(&nodes(asked.get("/api/v0/web/peers").await?, &targets))),
-            (Self::Nodes(_), Output::Json) => json(&nodes(asked.get("/api/v0/web/peers").await?, &targets)),
-            (Self::Targets(_), Output::Table) => Ok(targets_table(&targets)),
-            (Self::Targets(_), Output::Json) => json(&targets),
+        match self {
+            Self::Nodes(asked) => {
+                let targets = asked.targets().await?;
+                let nodes = nodes(asked.get("/api/v0/web/peers").await?, &targets);
+                asked.print(&nodes, |nodes| nodes_table(nodes))
+            }
+            Self::Targets(asked) => asked.print(&asked.targets().await?, |targets| targets_table(targets)),
+            Self::Explain(explain) => explain.answer().await,
+            Self::Simulate(simulate) => simulate.answer().await,
         }
     }
 }
 
 impl Asked {
-    /// The active targets of the whole fleet. What nodes did not say is told on standard error.
-    async fn targets(&self) -> Result<Vec<Value>> {
-        let answer: Value = self.get("/api/v1/targets?scope=cluster&state=active").await?;
-        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            eprintln!("Warning: {warning}");
+    /// As a table or as JSON, as was asked for.
+    fn print<T: Serialize>(&self, answer: &T, table: impl FnOnce(&T) -> String) -> Result<String> {
+        match self.output {
+            Output::Table => Ok(table(answer)),
+            Output::Json => json(answer),
         }
-        match &answer["data"]["activeTargets"] {
-            Value::Array(targets) => Ok(targets.clone()),
+    }
+
+    /// The data of an answer in the shape of Prometheus' API. What nodes did not say is told on standard error.
+    async fn data(&self, path: &str) -> Result<Value> {
+        let mut answer: Value = self.get(path).await?;
+        warn(&answer);
+        Ok(answer["data"].take())
+    }
+
+    /// The active targets of the whole fleet.
+    async fn targets(&self) -> Result<Vec<Value>> {
+        match self.data("/api/v1/targets?scope=cluster&state=active").await?["activeTargets"].take() {
+            Value::Array(targets) => Ok(targets),
             _ => bail!("--server does not answer like a collector: there are no activeTargets in its answer"),
         }
     }
@@ -112,11 +132,22 @@ impl Asked {
         let options = ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() };
         let answer = Client::new(&HttpClientConfig::default(), options)?.send(request).await;
         let answer = answer.map_err(|error| anyhow!("{error}; is --server the address of a node?"))?;
-        if !answer.status().is_success() {
-            bail!("--server answered {} to {path}", answer.status());
-        }
+        let status = answer.status();
         let body = read_body(answer, MAX_ANSWER).await?;
+        if !status.is_success() {
+            let said = serde_json::from_slice::<Value>(&body).ok().and_then(|said| said["error"].as_str().map(str::to_owned));
+            match said {
+                Some(said) => bail!("{said}"),
+                None => bail!("--server answered {status} to {path}"),
+            }
+        }
         serde_json::from_slice(&body).with_context(|| format!("--server does not answer like a collector to {path}"))
+    }
+}
+
+fn warn(answer: &Value) {
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("Warning: {warning}");
     }
 }
 
