@@ -65,5 +65,5 @@ pub use node::{
     ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
     RequestError, StartError, StartEvent, StopEvent, Stopping,
 };
-pub use placement::{Basis, Forecast, Move as PlannedMove, Version as PlacementVersion};
+pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
 pub use transport::{STREAM_PATH, Step, StreamBody, memory};

@@ -206,6 +206,7 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("config_hash", record.config_hash.clone()),
         ("placement", format!("{} {}", record.placement.epoch, record.placement.digest)),
         ("load", record.load.to_string()),
+        ("zone", record.zone.clone()),
         ("counter", record.counter.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -228,6 +229,7 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         config_hash: clean(state.get("config_hash")?),
         placement: state.get("placement").and_then(placement).unwrap_or_default(),
         load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
+        zone: state.get("zone").map(clean).unwrap_or_default(),
     })
 }
 
@@ -301,6 +303,7 @@ mod tests {
             config_hash: "abc".into(),
             placement: Version { epoch: 3, digest: u64::MAX },
             load: 7,
+            zone: "north".into(),
         }
     }
 

@@ -103,6 +103,8 @@ pub(crate) struct Record {
     pub(crate) placement: Placement,
     /// What it holds weighs so much: work in a minute, in the units of its components.
     pub(crate) load: u64,
+    /// Where it is, empty if it has not been told.
+    pub(crate) zone: String,
 }
 
 impl Record {

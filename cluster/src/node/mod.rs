@@ -405,5 +405,6 @@ fn first_record(config: &Config, generation: u64) -> Record {
         config_hash: String::new(),
         placement: Version::default(),
         load: 0,
+        zone: config.zone.clone(),
     }
 }

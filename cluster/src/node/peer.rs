@@ -31,6 +31,8 @@ pub struct Peer {
     pub placement: Version,
     /// What it holds weighs so much: work in a minute, in the units of its components. A few seconds old.
     pub load: u64,
+    /// Where it is, empty if it has not been told.
+    pub zone: String,
 }
 
 impl Peer {
@@ -46,6 +48,7 @@ impl Peer {
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
             placement: record.placement,
             load: record.load,
+            zone: record.zone.clone(),
         }
     }
 }

@@ -145,8 +145,10 @@ impl Driver {
         let me = self.local.record();
         let timer = self.local.metrics.update_duration.start_timer();
         let members = self.table.alive().chain([&me]).map(member).collect();
+        let zoned = self.table.alive().chain([&me]).filter(|record| !record.zone.is_empty());
+        let zones = zoned.map(|record| (record.identity.name.clone(), record.zone.as_str().into())).collect();
         let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict;
-        let effects = self.owner.set_view(View { members, synced, ready: self.state.ready });
+        let effects = self.owner.set_view(View { members, zones, synced, ready: self.state.ready });
         timer.observe_duration();
         self.carry_out(effects);
         self.report_metrics();

@@ -52,7 +52,10 @@ impl Ownership {
             counters: Counters::default(),
             domains: BTreeMap::new(),
             peers: Peers::default(),
-            placement: Placement { proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &Table::default())), ids: Vec::new() },
+            placement: Placement {
+                proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &BTreeMap::new(), &Table::default())),
+                ids: Vec::new(),
+            },
             table: Arc::default(),
             standing: Standing::default(),
             last: now,
@@ -88,7 +91,8 @@ impl Ownership {
     #[must_use]
     pub(crate) fn set_table(&mut self, now: Now, table: Arc<Table>) -> Vec<Action> {
         let mut out = self.enter(now);
-        self.placement.proposal = Arc::new(Proposal::new(self.placement.proposal.ring().clone(), &table));
+        let present = &self.placement.proposal;
+        self.placement.proposal = Arc::new(Proposal::new(present.ring().clone(), &present.zones(), &table));
         self.table = table;
         self.refresh(&mut out);
         self.leave(out)
@@ -271,14 +275,20 @@ impl Ownership {
                 members.insert(member.name.clone(), member.clone());
             }
         }
-        let changed = self.peers.apply(&members, self.last.mono_ms);
+        let mut changed = self.peers.apply(&members, self.last.mono_ms);
         let mut names: BTreeMap<Name, Option<PeerId>> = self.peers.participants().map(|(id, name)| (name.clone(), Some(id))).collect();
         if self.standing.state == Some(MemberState::Participant) {
             names.insert(self.settings.me.clone(), None);
         }
-        if !names.keys().eq(self.placement.proposal.ring().members()) {
-            let ring = Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens);
-            self.placement.proposal = Arc::new(Proposal::new(ring, &self.table));
+        let same_members = names.keys().eq(self.placement.proposal.ring().members());
+        let zones: BTreeMap<Name, Name> = self.view.zones.iter().filter(|(name, _)| names.contains_key(*name)).map(named).collect();
+        if !same_members || zones != self.placement.proposal.zones() {
+            let ring = match same_members {
+                true => self.placement.proposal.ring().clone(),
+                false => Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens),
+            };
+            self.placement.proposal = Arc::new(Proposal::new(ring, &zones, &self.table));
+            changed = true;
         }
         self.placement.ids = names.into_values().collect();
         changed
@@ -350,6 +360,10 @@ impl Ownership {
             Message::Forgot { keys } => domain.on_unknown(cx, from, &keys),
         }
     }
+}
+
+fn named((name, zone): (&Name, &Name)) -> (Name, Name) {
+    (name.clone(), zone.clone())
 }
 
 #[cfg(test)]

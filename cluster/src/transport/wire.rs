@@ -45,6 +45,8 @@ pub(crate) struct Member {
     pub(crate) placement_digest: u64,
     #[prost(uint64, tag = "13")]
     pub(crate) load: u64,
+    #[prost(string, tag = "20")]
+    pub(crate) zone: String,
 }
 
 /// Which process of which name.
@@ -208,6 +210,7 @@ impl Member {
             config_hash: clean(&self.config_hash),
             placement: Version { epoch: self.placement_epoch, digest: self.placement_digest },
             load: self.load,
+            zone: clean(&self.zone),
         })
     }
 }
@@ -228,6 +231,7 @@ impl From<&Record> for Member {
             placement_epoch: record.placement.epoch,
             placement_digest: record.placement.digest,
             load: record.load,
+            zone: record.zone.clone(),
         }
     }
 }
@@ -257,6 +261,7 @@ mod tests {
             placement_epoch: 3,
             placement_digest: 4,
             load: 5,
+            zone: "north".into(),
         }
     }
 

@@ -59,6 +59,7 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         config_hash: String::new(),
         placement: crate::placement::Version::default(),
         load: 0,
+        zone: String::new(),
     }
 }
 

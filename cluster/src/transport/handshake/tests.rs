@@ -26,6 +26,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         config_hash: String::new(),
         placement: crate::placement::Version::default(),
         load: 0,
+        zone: String::new(),
     };
     Local {
         cluster: cluster.into(),
