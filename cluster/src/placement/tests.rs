@@ -50,6 +50,7 @@ impl Fleet {
     fn new(nodes: usize, keys: BTreeMap<u64, u64>, strangers: u64) -> Self {
         Self {
             members: sorted((0..nodes).map(name)),
+            ring: Ring::new(Vec::<Name>::new()).into(),
             keys,
             strangers,
             table: Table::default(),
