@@ -160,17 +160,33 @@ fn targets_table(targets: &[Value]) -> String {
     let text = |target: &Value, field: &str| target[field].as_str().unwrap_or_default().to_owned();
     let mut rows: Vec<[String; 6]> = targets
         .iter()
-        .map(|target| {
+        .zip(names(targets))
+        .map(|(target, name)| {
             let owner = match text(target, "owner") {
                 nobody if nobody.is_empty() => "(nobody)".to_owned(),
                 owner => owner,
             };
-            let [url, pool, health, error] = ["scrapeUrl", "scrapePool", "health", "lastError"].map(|field| text(target, field));
-            [url, pool, owner, health, target["samples"].as_u64().unwrap_or_default().to_string(), error]
+            let [pool, health, error] = ["scrapePool", "health", "lastError"].map(|field| text(target, field));
+            [name, pool, owner, health, target["samples"].as_u64().unwrap_or_default().to_string(), error]
         })
         .collect();
     rows.sort();
     table(["TARGET", "JOB", "NODE", "HEALTH", "SAMPLES", "ERROR"], rows)
+}
+
+/// What targets are called: by their URL, and where several of a job have the same, by their labels too.
+fn names(targets: &[Value]) -> impl Iterator<Item = String> {
+    let place = |target: &Value| (target["scrapePool"].to_string(), target["scrapeUrl"].to_string());
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    targets.iter().for_each(|target| *counts.entry(place(target)).or_default() += 1);
+    targets.iter().map(move |target| {
+        let url = target["scrapeUrl"].as_str().unwrap_or_default();
+        let Some(labels) = target["labels"].as_object().filter(|_| counts.get(&place(target)).is_some_and(|count| *count > 1)) else {
+            return url.to_owned();
+        };
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{url} {{{}}}", labels.join(", "))
+    })
 }
 
 /// Columns as wide as they must be, two spaces apart.
@@ -230,6 +246,20 @@ mod tests {
             let error = format!("{:#}", Asked { server, output: Output::Json }.targets().await.unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn targets_of_one_url_are_told_apart_by_their_labels() {
+        let of = |shard: &str| {
+            let mut target = target("http://a", "n1", 5);
+            target["labels"] = json!({ "shard": shard, "job": "j" });
+            target
+        };
+        let expected = "TARGET                         JOB   NODE  HEALTH  SAMPLES  ERROR\n\
+                        http://a {job=\"j\", shard=\"1\"}  node  n1    up      5\n\
+                        http://a {job=\"j\", shard=\"2\"}  node  n1    up      5\n\
+                        http://b                       node  n1    up      1\n";
+        assert_eq!(targets_table(&[of("2"), target("http://b", "n1", 1), of("1")]), expected);
     }
 
     #[test]
