@@ -52,10 +52,15 @@ enum Output {
 
 /// `/api/v0/web/peers`, as far as it is shown.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Peer {
     name: String,
     addr: String,
     state: String,
+    #[serde(default)]
+    target_keys: Option<u64>,
+    #[serde(default)]
+    targets_differ: bool,
 }
 
 /// A line of `nodes`.
@@ -68,6 +73,10 @@ struct Node {
     targets: u64,
     /// Samples of their last scrapes.
     samples: u64,
+    /// Keys of targets that it has discovered, its own and others'.
+    known: Option<u64>,
+    /// Whether these have differed from those of the node that was asked, for longer than discoveries lag.
+    differs: bool,
 }
 
 impl Cluster {
@@ -133,16 +142,17 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
     }
     let mut nodes: Vec<Node> = peers
         .into_iter()
-        .map(|Peer { name, addr, state }| {
-            let (targets, samples) = shares.remove(&*name).unwrap_or_default();
-            Node { name, address: addr, state, targets, samples }
+        .map(|peer| {
+            let (targets, samples) = shares.remove(&*peer.name).unwrap_or_default();
+            let Peer { name, addr: address, state, target_keys: known, targets_differ: differs } = peer;
+            Node { name, address, state, targets, samples, known, differs }
         })
         .collect();
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     // Targets of nobody, and of nodes that have gone while they were counted.
     let rest = shares.into_iter().map(|(name, (targets, samples))| {
         let name = if name.is_empty() { "(nobody)" } else { name };
-        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples }
+        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples, known: None, differs: false }
     });
     nodes.extend(rest);
     nodes
@@ -150,10 +160,11 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
 
 fn nodes_table(nodes: &[Node]) -> String {
     let row = |node: &Node| {
-        let Node { name, address, state, targets, samples } = node;
-        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string()]
+        let Node { name, address, state, targets, samples, known, differs } = node;
+        let known = known.map(|known| known.to_string()).unwrap_or_default() + if *differs { " (differs)" } else { "" };
+        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string(), known]
     };
-    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES"], nodes.iter().map(row).collect())
+    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES", "KNOWN"], nodes.iter().map(row).collect())
 }
 
 fn targets_table(targets: &[Value]) -> String {
@@ -217,18 +228,19 @@ mod tests {
         json!({ "scrapeUrl": url, "scrapePool": "node", "owner": owner, "health": "up", "samples": samples, "lastError": "" })
     }
 
-    fn peer(name: &str) -> Peer {
-        Peer { name: name.to_owned(), addr: format!("{name}:1"), state: "participant".to_owned() }
+    fn peer(name: &str, known: u64) -> Peer {
+        let state = "participant".to_owned();
+        Peer { name: name.to_owned(), addr: format!("{name}:1"), state, target_keys: Some(known), targets_differ: known < 3 }
     }
 
     #[test]
     fn each_node_has_its_share_and_what_nobody_scrapes_is_shown() {
         let targets = [target("http://a", "n1", 5), target("http://b", "n1", 6), target("http://c", "", 0)];
-        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES\n\
-                        n1        n1:1     participant  2        11\n\
-                        n2        n2:1     participant  0        0\n\
+        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES  KNOWN\n\
+                        n1        n1:1     participant  2        11       3\n\
+                        n2        n2:1     participant  0        0        2 (differs)\n\
                         (nobody)                        1        0\n";
-        assert_eq!(nodes_table(&nodes(vec![peer("n2"), peer("n1")], &targets)), expected);
+        assert_eq!(nodes_table(&nodes(vec![peer("n2", 2), peer("n1", 3)], &targets)), expected);
     }
 
     #[tokio::test]

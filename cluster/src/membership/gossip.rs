@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
 use crate::{
     metrics::Metrics,
+    ownership::KeysDigest,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
 };
 
@@ -195,8 +196,9 @@ fn seen(id: &ChitchatId, state: &NodeState, live: bool) -> Seen {
 }
 
 fn key_values(record: &Record) -> Vec<(String, String)> {
+    let targets = record.targets.map(|targets| ("targets", format!("{}:{:016x}", targets.count, targets.sum)));
     // The counter comes last: gossip spreads values in the order in which they were set.
-    [
+    let others = [
         ("state", record.state.as_str().to_owned()),
         ("phase", record.phase.number().to_string()),
         ("ready", record.ready.to_string()),
@@ -204,9 +206,14 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("version", record.version.clone()),
         ("config_hash", record.config_hash.clone()),
         ("counter", record.counter.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    targets.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What `key_values` made of a digest.
+fn digest(text: &str) -> Option<KeysDigest> {
+    let (count, sum) = text.split_once(':')?;
+    Some(KeysDigest { count: count.parse().ok()?, sum: u64::from_str_radix(sum, 16).ok()? })
 }
 
 fn record(identity: Identity, state: &NodeState) -> Option<Record> {
@@ -223,6 +230,7 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         counter: state.get("counter")?.parse().ok()?,
         version: clean(state.get("version")?),
         config_hash: clean(state.get("config_hash")?),
+        targets: state.get("targets").and_then(digest),
     })
 }
 
@@ -289,6 +297,7 @@ mod tests {
             counter: 1,
             version: "0.1.0".into(),
             config_hash: "abc".into(),
+            targets: Some(KeysDigest { count: 7, sum: u64::MAX }),
         }
     }
 

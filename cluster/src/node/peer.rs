@@ -26,10 +26,14 @@ pub struct Peer {
     pub ready: bool,
     /// When its process started, by its own clock.
     pub started: SystemTime,
+    /// How many keys it has discovered in all domains, held or not; `None` if its version does not tell.
+    pub keys: Option<u64>,
+    /// Whether these have been others than this node's for longer than discoveries lag, though its configuration is the same.
+    pub keys_differ: bool,
 }
 
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, keys_differ: bool) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -39,6 +43,8 @@ impl Peer {
             config_hash: record.config_hash.clone(),
             ready: record.ready,
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
+            keys: record.targets.map(|targets| targets.count),
+            keys_differ,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::ownership::KeysDigest;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -38,6 +39,17 @@ pub(crate) struct Member {
     pub(crate) config_hash: String,
     #[prost(bool, tag = "10")]
     pub(crate) left: bool,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) targets_digest: Option<Digest>,
+}
+
+/// The keys that a process has discovered, see [`KeysDigest`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Digest {
+    #[prost(uint64, tag = "1")]
+    pub(crate) count: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) sum: u64,
 }
 
 /// Which process of which name.
@@ -199,6 +211,7 @@ impl Member {
             counter: self.counter,
             version: clean(&self.version),
             config_hash: clean(&self.config_hash),
+            targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
         })
     }
 }
@@ -216,6 +229,7 @@ impl From<&Record> for Member {
             version: record.version.clone(),
             config_hash: record.config_hash.clone(),
             left: record.left,
+            targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
         }
     }
 }
@@ -242,6 +256,7 @@ mod tests {
             version: "0.1.0".into(),
             config_hash: "abc".into(),
             left: false,
+            targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
         }
     }
 
@@ -249,6 +264,8 @@ mod tests {
     fn a_record_survives_the_wire() {
         let record = member().record().unwrap();
         assert_eq!(Member::from(&record), member());
+        let silent = Member { targets_digest: None, ..member() };
+        assert_eq!(Member::from(&silent.record().unwrap()), silent);
     }
 
     #[test]
