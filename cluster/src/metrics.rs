@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
     /// Keys held here.
+    pub(crate) target_set_mismatch: IntGauge,
     pub(crate) held_keys: IntGauge,
     /// Slots that were refused because this node had been late or had lost the key meanwhile.
     pub(crate) slots_refused: IntCounter,
@@ -126,6 +127,10 @@ impl Metrics {
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
             name_conflict: new.gauge("collector_cluster_name_conflict", "1 while another process has this node's name")?,
+            target_set_mismatch: new.gauge(
+                "collector_cluster_target_set_mismatch",
+                "Members of the same configuration whose discovered targets have differed from this node's for 2 minutes",
+            )?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
 use crate::{
     metrics::Metrics,
+    ownership::KeysDigest,
     placement::Version,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
 };
@@ -196,8 +197,9 @@ fn seen(id: &ChitchatId, state: &NodeState, live: bool) -> Seen {
 }
 
 fn key_values(record: &Record) -> Vec<(String, String)> {
+    let targets = record.targets.map(|targets| ("targets", format!("{}:{:016x}", targets.count, targets.sum)));
     // The counter comes last: gossip spreads values in the order in which they were set.
-    [
+    let others = [
         ("state", record.state.as_str().to_owned()),
         ("phase", record.phase.number().to_string()),
         ("ready", record.ready.to_string()),
@@ -208,9 +210,14 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("load", record.load.to_string()),
         ("zone", record.zone.clone()),
         ("counter", record.counter.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    targets.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What `key_values` made of a digest.
+fn digest(text: &str) -> Option<KeysDigest> {
+    let (count, sum) = text.split_once(':')?;
+    Some(KeysDigest { count: count.parse().ok()?, sum: u64::from_str_radix(sum, 16).ok()? })
 }
 
 fn record(identity: Identity, state: &NodeState) -> Option<Record> {
@@ -230,6 +237,7 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         placement: state.get("placement").and_then(placement).unwrap_or_default(),
         load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
         zone: state.get("zone").map(clean).unwrap_or_default(),
+        targets: state.get("targets").and_then(digest),
     })
 }
 
@@ -304,6 +312,7 @@ mod tests {
             placement: Version { epoch: 3, digest: u64::MAX },
             load: 7,
             zone: "north".into(),
+            targets: Some(KeysDigest { count: 7, sum: u64::MAX }),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Peer,
     admit::Checked,
+    agreement::Agreement,
     claims::Port,
     config::Config,
     events::JoinEvent,
@@ -159,6 +160,9 @@ pub(crate) struct Progress {
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
+    /// Not before this time changed keys are told.
+    pub(super) next_keys: Instant,
+    pub(super) agreement: Agreement,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -187,6 +191,8 @@ impl Progress {
             admitted: false,
             warned_of_size: false,
             clock_off: false,
+            next_keys: now,
+            agreement: Agreement::default(),
             leaving: None,
         }
     }
@@ -261,6 +267,7 @@ impl Driver {
             self.read_gossip(now).await;
         }
         if report {
+            self.compare_keys(now);
             self.report_metrics();
         }
     }

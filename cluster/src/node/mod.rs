@@ -1,9 +1,10 @@
 //! A node of the fleet: [`Cluster`] is what the product holds. It starts the node's actor (`driver`), takes peers' streams from
 //! the listener, gives components their [`Claims`] and answers who is there. The parts: `join` and `search` find the fleet,
 //! `admit` lets peers in, `links` keeps streams, `owner` carries out what the ownership machine decides, `settle` draws the
-//! consequences, `leave` goes.
+//! consequences, `agreement` notices members that know other keys, `leave` goes.
 
 mod admit;
+mod agreement;
 mod ask;
 mod balance;
 mod claims;
@@ -62,7 +63,7 @@ use crate::{
         table::Table,
     },
     metrics::Metrics,
-    ownership::{Candidacy, Holder, Name, Settings},
+    ownership::{Candidacy, Holder, KeysDigest, Name, Settings},
     placement::{Forecast, Version},
     resolve::{Dns, Resolver, SystemDns},
     transport::{
@@ -195,7 +196,7 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, false)]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
@@ -406,5 +407,6 @@ fn first_record(config: &Config, generation: u64) -> Record {
         placement: Version::default(),
         load: 0,
         zone: config.zone.clone(),
+        targets: Some(KeysDigest::default()),
     }
 }

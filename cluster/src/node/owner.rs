@@ -19,9 +19,8 @@ use super::{
     hold::{Fence, Hold},
 };
 use crate::ownership::{
-    Action, Candidacy, Counters, Envelope, Holder, KeySpec, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
 };
-
 use crate::placement::Table;
 
 /// How long a component may take to say what it hands over with a key; then the key goes without it.
@@ -92,6 +91,11 @@ impl Owner {
     /// Keys that may be scraped here now.
     pub(crate) fn held(&self) -> usize {
         self.domains.values().map(|domain| domain.holds.len()).sum()
+    }
+
+    /// The keys that components have set.
+    pub(crate) fn keys_digest(&self) -> KeysDigest {
+        self.machine.keys_digest()
     }
 
     pub(crate) fn holders(&self) -> Vec<Holder> {

@@ -33,10 +33,14 @@ pub struct Peer {
     pub load: u64,
     /// Where it is, empty if it has not been told.
     pub zone: String,
+    /// How many keys it has discovered in all domains, held or not; `None` if its version does not tell.
+    pub keys: Option<u64>,
+    /// Whether these have been others than this node's for longer than discoveries lag, though its configuration is the same.
+    pub keys_differ: bool,
 }
 
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, keys_differ: bool) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -49,6 +53,8 @@ impl Peer {
             placement: record.placement,
             load: record.load,
             zone: record.zone.clone(),
+            keys: record.targets.map(|targets| targets.count),
+            keys_differ,
         }
     }
 }

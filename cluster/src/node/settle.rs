@@ -31,6 +31,7 @@ impl Driver {
         self.synchronise(now);
         self.tell_ring(now);
         self.decide_state(now);
+        self.tell_keys(now);
         self.leave_if_done(now);
         if self.state.unpublished {
             self.publish().await;
@@ -156,8 +157,9 @@ impl Driver {
 
     fn update_peers(&self) {
         let me = self.local.record();
-        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false)).collect();
-        peers.push(Peer::of(&me, true));
+        let differs = |record: &Record| self.state.agreement.differs(&record.identity.name);
+        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false, differs(record))).collect();
+        peers.push(Peer::of(&me, true, false));
         peers.sort_by(|one, other| one.name.cmp(&other.name));
         self.peers.store(Arc::new(peers));
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, Move, Start, StartReason, StopReason};
 use super::context::{Candidate, Context};
+use super::digest::DomainDigest;
 use super::entry::{Entry, Held, Hold, TRAIL_MS};
 use super::mutant::Mutant;
 use super::peers::PeerId;
@@ -26,13 +27,15 @@ pub(super) struct Domain {
     pub(super) keys: BTreeMap<u64, Entry>,
     /// Keys that `tick` must look at; those that need nothing are dropped from it when it does.
     pub(super) unsettled: BTreeSet<u64>,
+    /// Of the discovered keys.
+    pub(super) digest: DomainDigest,
     /// Number of entries whose key is not discovered.
     notes: usize,
 }
 
 impl Domain {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
+        Self { digest: DomainDigest::new(&name), name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
     }
 
     /// Replaces the set of discovered keys.
@@ -59,6 +62,9 @@ impl Domain {
             self.notes -= 1;
         }
         let rescheduled = entry.clock.replace(clock).is_some();
+        if !rescheduled {
+            self.digest.add(key);
+        }
         if rescheduled && let Hold::Held(held) = &mut entry.hold {
             held.first_slot = clock.next_after(cx.now.wall_ms);
             cx.out.act(Action::Start(Start {
@@ -88,7 +94,9 @@ impl Domain {
             if std::mem::take(&mut entry.vouched) {
                 vouched.push(*key);
             }
-            entry.clock = None;
+            if entry.clock.take().is_some() {
+                self.digest.remove(*key);
+            }
             entry.confirmed = None;
             entry.unknown_at.clear();
             entry.note_until = entry.note_until.max(cx.now.mono_ms.saturating_add(TRAIL_MS));

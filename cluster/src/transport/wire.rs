@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::ownership::KeysDigest;
 use crate::placement::Version;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
@@ -47,6 +48,17 @@ pub(crate) struct Member {
     pub(crate) load: u64,
     #[prost(string, tag = "20")]
     pub(crate) zone: String,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) targets_digest: Option<Digest>,
+}
+
+/// The keys that a process has discovered, see [`KeysDigest`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Digest {
+    #[prost(uint64, tag = "1")]
+    pub(crate) count: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) sum: u64,
 }
 
 /// Which process of which name.
@@ -211,6 +223,7 @@ impl Member {
             placement: Version { epoch: self.placement_epoch, digest: self.placement_digest },
             load: self.load,
             zone: clean(&self.zone),
+            targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
         })
     }
 }
@@ -232,6 +245,7 @@ impl From<&Record> for Member {
             placement_digest: record.placement.digest,
             load: record.load,
             zone: record.zone.clone(),
+            targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
         }
     }
 }
@@ -262,6 +276,7 @@ mod tests {
             placement_digest: 4,
             load: 5,
             zone: "north".into(),
+            targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
         }
     }
 
@@ -269,6 +284,8 @@ mod tests {
     fn a_record_survives_the_wire() {
         let record = member().record().unwrap();
         assert_eq!(Member::from(&record), member());
+        let silent = Member { targets_digest: None, ..member() };
+        assert_eq!(Member::from(&silent.record().unwrap()), silent);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         placement: crate::placement::Version::default(),
         load: 0,
         zone: String::new(),
+        targets: None,
     }
 }
 

@@ -27,6 +27,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         placement: crate::placement::Version::default(),
         load: 0,
         zone: String::new(),
+        targets: None,
     };
     Local {
         cluster: cluster.into(),
