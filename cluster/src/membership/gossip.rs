@@ -250,7 +250,7 @@ impl Socket for Wire {
             Some(outbox) => {
                 outbox.push(Kind::Gossip, message.serialize_to_vec().into());
             }
-            None => self.metrics.tx_failed.inc(),
+            None => self.metrics.unsent(Kind::Gossip).inc(),
         }
         Ok(())
     }
@@ -262,11 +262,13 @@ impl Socket for Wire {
                 // The node is gone; its drop ends this loop.
                 return std::future::pending().await;
             };
+            self.metrics.rx_queue_length.dec();
             let mut bytes = &payload[..];
             match ChitchatMessage::deserialize(&mut bytes) {
                 Ok(message) if bytes.is_empty() => return Ok((from, message)),
                 _ => {
                     self.metrics.gossip_event("unknown_message");
+                    self.metrics.unread(Kind::Gossip).inc();
                     tracing::debug!(%from, "a message of gossip makes no sense");
                 }
             }

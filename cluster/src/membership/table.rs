@@ -29,6 +29,9 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(9);
 /// A pause of the own process from which on silence is its own fault: everybody gets the time of the pause back.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a pause of the own process is told of.
+const PAUSE_SHOWN: Duration = Duration::from_secs(60);
+
 /// What is heard on a stream so soon after a loss may have been under way before it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -85,11 +88,12 @@ pub(crate) struct Table {
     entries: BTreeMap<Arc<str>, Entry>,
     changes: Vec<Change>,
     last_tick: Instant,
+    last_pause: Option<Instant>,
 }
 
 impl Table {
     pub(crate) fn new(me: Identity, now: Instant) -> Self {
-        Self { me, entries: BTreeMap::new(), changes: Vec::new(), last_tick: now }
+        Self { me, entries: BTreeMap::new(), changes: Vec::new(), last_tick: now, last_pause: None }
     }
 
     /// This node starts anew under another generation.
@@ -221,12 +225,18 @@ impl Table {
         let pause = now.duration_since(self.last_tick);
         self.last_tick = now;
         if pause >= OWN_PAUSE {
+            self.last_pause = Some(now);
             for entry in self.entries.values_mut() {
                 entry.heard = (entry.heard + pause).min(now);
             }
         }
         self.judge(now);
         self.entries.retain(|_, entry| entry.presence == Presence::Alive || now.duration_since(entry.since) < MEMORY);
+    }
+
+    /// Whether the own process stood still within the last minute.
+    pub(crate) fn paused_lately(&self, now: Instant) -> bool {
+        self.last_pause.is_some_and(|at| now.duration_since(at) < PAUSE_SHOWN)
     }
 
     fn process(&mut self, identity: &Identity) -> Option<&mut Entry> {

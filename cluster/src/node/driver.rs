@@ -151,6 +151,8 @@ pub(crate) struct Progress {
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
+    /// Members whose clocks were told to be off.
+    pub(super) skewed: BTreeSet<Name>,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -179,6 +181,7 @@ impl Progress {
             admitted: false,
             warned_of_size: false,
             clock_off: false,
+            skewed: BTreeSet::new(),
             leaving: None,
         }
     }
@@ -254,6 +257,7 @@ impl Driver {
         }
         if report {
             self.report_metrics();
+            self.watch_clocks();
         }
     }
 
@@ -284,8 +288,8 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, message } => {
-                let effects = self.owner.receive(&from.name, &message);
+            Event::Ownership { from, envelope } => {
+                let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
         }

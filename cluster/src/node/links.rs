@@ -181,6 +181,11 @@ impl Links {
         }
     }
 
+    /// Whether the stream to a member is open.
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        self.directory.lock().contains_key(name)
+    }
+
     /// Streams that are open or being opened.
     pub(crate) fn open(&self) -> usize {
         self.slots.values().filter(|slot| slot.up).count()

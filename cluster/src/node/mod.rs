@@ -18,6 +18,7 @@ mod peer;
 pub(crate) mod requests;
 mod search;
 mod settle;
+mod skew;
 
 use std::{
     future::Future,
@@ -67,6 +68,7 @@ use crate::{
         inbound::Inbound,
         memory::Network,
         outbox::Pushed,
+        skew::Skews,
         wire,
     },
 };
@@ -194,13 +196,14 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, None)]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
             key: config.key.clone(),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
+            skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };
         let trouble = Arc::new(ArcSwapOption::empty());

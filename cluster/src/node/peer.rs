@@ -26,10 +26,12 @@ pub struct Peer {
     pub ready: bool,
     /// When its process started, by its own clock.
     pub started: SystemTime,
+    /// Milliseconds by which its clock is ahead of this node's, once that was measured; `None` for this node.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, clock_ahead_ms: Option<i64>) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -39,6 +41,7 @@ impl Peer {
             config_hash: record.config_hash.clone(),
             ready: record.ready,
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
+            clock_ahead_ms,
         }
     }
 }

@@ -41,6 +41,7 @@ impl Driver {
             self.update_view();
             self.update_peers();
         }
+        self.local.metrics.updating.set(i64::from(self.state.dirty));
         self.keep_links(now);
     }
 
@@ -152,10 +153,11 @@ impl Driver {
         self.report_metrics();
     }
 
-    fn update_peers(&self) {
+    pub(super) fn update_peers(&self) {
         let me = self.local.record();
-        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false)).collect();
-        peers.push(Peer::of(&me, true));
+        let skew = |record: &Record| self.local.skews.of(&record.identity.name).map(|skew| skew.ahead_ms);
+        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false, skew(record))).collect();
+        peers.push(Peer::of(&me, true, None));
         peers.sort_by(|one, other| one.name.cmp(&other.name));
         self.peers.store(Arc::new(peers));
     }
@@ -173,6 +175,7 @@ impl Driver {
     pub(super) fn report_metrics(&mut self) {
         let metrics = self.local.metrics.clone();
         metrics.members(self.local.record().state, |state| self.table.count(state));
+        metrics.health_score.set(self.health_score(Instant::now()));
         metrics.lamport_time.set(self.state.lamport as i64);
         metrics.observers.set(self.owner.observers() as i64);
         metrics.ready.set(i64::from(self.state.ready));
@@ -189,6 +192,14 @@ impl Driver {
                 "the wall clock stepped; scrape times follow it slowly"
             );
         }
+    }
+}
+
+impl Driver {
+    /// How ill this node itself is: each live member without a stream from here counts, and so does having stood still lately.
+    fn health_score(&self, now: Instant) -> i64 {
+        let without = self.table.alive().filter(|record| !self.links.is_open(&record.identity.name)).count();
+        without as i64 + i64::from(self.table.paused_lately(now))
     }
 }
 

@@ -25,7 +25,7 @@ mod sim;
 mod tests;
 mod view;
 
-pub use action::{Action, Counters, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped};
+pub use action::{Action, Counters, GAP_BOUNDS, Holder, LATENCY_BOUNDS_MS, Move, Phase, Start, StartReason, StopReason, Stopped};
 pub use codec::DecodeError;
 pub use machine::Ownership;
 pub use message::{Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer};
