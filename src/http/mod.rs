@@ -4,6 +4,7 @@
 mod components;
 mod listener;
 mod metrics;
+mod places;
 mod targets;
 
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-pub use listener::{Listener, bind};
+pub use listener::{Listener, MAX_CONNECTIONS, bind};
 pub use metrics::{Metrics, exposition_of};
+pub use places::Places;
 pub use targets::answer_peers;
 
 /// What the routes need of the program.

@@ -14,7 +14,11 @@ use chitchat::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
+use super::{
+    Identity, MAX_NAME_BYTES, Phase, Record, State,
+    guard::{Guard, Verdict},
+    table::MEMORY,
+};
 use crate::{
     metrics::Metrics,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
@@ -85,7 +89,7 @@ impl Parts {
         inbox: mpsc::Receiver<(SocketAddr, Bytes)>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let wire = Wire { routes, inbox: Arc::new(tokio::sync::Mutex::new(inbox)), metrics };
+        let wire = Wire { routes, inbox: Arc::new(tokio::sync::Mutex::new(inbox)), metrics, guard: Guard::default() };
         Self { cluster, interval, wire }
     }
 
@@ -113,8 +117,10 @@ impl Parts {
             catchup_callback: None,
             extra_liveness_predicate: None,
         };
-        let handle = spawn_chitchat(config, values, &self.wire).await?;
-        Ok(Gossip { handle, parts: self.clone() })
+        let wire = Wire { guard: self.wire.guard.renewed(), ..self.wire.clone() };
+        let handle = spawn_chitchat(config, values, &wire).await?;
+        wire.guard.watch(handle.chitchat());
+        Ok(Gossip { handle, parts: Self { wire, ..self.clone() } })
     }
 }
 
@@ -136,10 +142,10 @@ impl Gossip {
         Ok(())
     }
 
-    /// Whether the loop has stopped.
+    /// Whether the loop has stopped, or takes nothing more.
     pub(crate) fn has_ended(&self) -> bool {
         use futures_util::FutureExt;
-        self.handle.termination_watcher().now_or_never().is_some()
+        self.parts.wire.guard.is_overrun() || self.handle.termination_watcher().now_or_never().is_some()
     }
 
     async fn restart(&mut self, record: &Record) -> anyhow::Result<()> {
@@ -233,6 +239,7 @@ struct Wire {
     routes: Routes,
     inbox: Inbox,
     metrics: Arc<Metrics>,
+    guard: Guard,
 }
 
 #[async_trait]
@@ -263,6 +270,14 @@ impl Socket for Wire {
                 return std::future::pending().await;
             };
             self.metrics.rx_queue_length.dec();
+            match self.guard.judge(from, &payload).await {
+                Verdict::Take => {}
+                Verdict::Drop => {
+                    self.metrics.unread(Kind::Gossip).inc();
+                    continue;
+                }
+                Verdict::Stop => return std::future::pending().await,
+            }
             let mut bytes = &payload[..];
             match ChitchatMessage::deserialize(&mut bytes) {
                 Ok(message) if bytes.is_empty() => return Ok((from, message)),
@@ -394,6 +409,65 @@ mod tests {
         b.link(&a);
         a.gossip.talk_to(b.record.identity.addr);
         until_seen(&b, &a.record).await;
+    }
+
+    /// A message from `from` with a digest of these names, and nothing else.
+    fn digest(names: impl Iterator<Item = String>) -> Bytes {
+        let names: Vec<_> = names.collect();
+        let mut message = vec![0x53, 0xb0, 0, 0];
+        message.extend((names.len() as u16).to_le_bytes());
+        for name in names {
+            message.extend((name.len() as u16).to_le_bytes());
+            message.extend(name.as_bytes());
+            message.extend(1_u64.to_le_bytes());
+            message.extend([4, 10, 9, 9, 9, 1, 0]);
+            message.extend([1; 24]);
+        }
+        message.extend([4, 0]);
+        message.extend(b"test");
+        message.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_invents_nodes_without_end_fills_nothing_and_stops_nothing() {
+        let (a, b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        for round in 0..50 {
+            let invented = (0..500).map(|index| format!("ghost-{round}-{index}"));
+            b.inbox.send((a.record.identity.addr, digest(invented))).await.unwrap();
+        }
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        let known = b.gossip.seen().await;
+        assert!(known.len() >= 500, "gossip is taken while there is room");
+        assert!(digest_bytes(known.iter().map(|seen| &*seen.identity.name)) <= MAX_DIGEST_BYTES);
+        assert!(!b.gossip.has_ended());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_that_pile_up_end_with_the_loop_and_their_sender_is_not_heard() {
+        let (a, mut b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        for index in 0..200 {
+            let value = "x".repeat(30_000);
+            a.gossip.handle.with_chitchat(|chitchat| chitchat.self_node_state().set(format!("absurd-{index}"), &value)).await;
+        }
+        let waiting = async {
+            while !b.gossip.has_ended() {
+                a.gossip.talk_to(b.record.identity.addr);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(300), waiting).await.expect("the bound is reached");
+        b.gossip.publish(&b.record.clone()).await.unwrap();
+        assert!(!b.gossip.has_ended());
+        a.gossip.talk_to(b.record.identity.addr);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(!b.sees(&a.record).await && !b.gossip.has_ended(), "nothing of it is taken any more");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What of gossip is let in at all. This chitchat unpacks whatever it is sent: here the parts of a message are counted by their
 //! declared lengths before it sees them. What a message says is chitchat's business, what it leads to `gossip` watches.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::MAX_NAME_BYTES;
 
@@ -51,6 +54,9 @@ impl fmt::Display for Unfit {
     }
 }
 
+/// A process as gossip names it: its name, its generation, its address.
+pub(crate) type Process<'a> = (&'a str, u64, SocketAddr);
+
 /// Looks at the bounds of a message.
 ///
 /// # Errors
@@ -59,15 +65,30 @@ pub(crate) fn check(message: &[u8]) -> Result<(), Unfit> {
     if message.len() > MAX_BYTES {
         return Err(Unfit::Long(message.len()));
     }
-    let (header, rest) = message.split_at_checked(HEADER_BYTES).ok_or(Unfit::Short)?;
-    let mut input = Input(rest);
-    match header[HEADER_BYTES - 1] {
-        SYN => input.digest(),
-        SYN_ACK => input.digest().and_then(|()| input.blocks()),
+    let (kind, mut input) = open(message)?;
+    match kind {
+        SYN => input.digest().map(drop),
+        SYN_ACK => input.digest().and_then(|_| input.blocks()),
         ACK => input.blocks(),
         // Without parts, or unknown to chitchat too.
         _ => Ok(()),
     }
+}
+
+/// The processes that a message's digest names.
+///
+/// # Errors
+/// As [`check`] has it for the digest.
+pub(crate) fn processes(message: &[u8]) -> Result<Vec<Process<'_>>, Unfit> {
+    match open(message)? {
+        (SYN | SYN_ACK, mut input) => input.digest(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn open(message: &[u8]) -> Result<(u8, Input<'_>), Unfit> {
+    let (header, rest) = message.split_at_checked(HEADER_BYTES).ok_or(Unfit::Short)?;
+    Ok((header[HEADER_BYTES - 1], Input(rest)))
 }
 
 struct Input<'a>(&'a [u8]);
@@ -84,26 +105,34 @@ impl<'a> Input<'a> {
     }
 
     fn length(&mut self) -> Result<usize, Unfit> {
-        let bytes = self.take(2)?;
-        Ok(usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+        Ok(usize::from(u16::from_le_bytes(self.array()?)))
     }
 
-    fn digest(&mut self) -> Result<(), Unfit> {
-        let processes = self.length()?;
-        if processes > MAX_PROCESSES {
-            return Err(Unfit::Processes(processes));
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unfit> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn digest(&mut self) -> Result<Vec<Process<'a>>, Unfit> {
+        let count = self.length()?;
+        if count > MAX_PROCESSES {
+            return Err(Unfit::Processes(count));
         }
-        for _ in 0..processes {
-            let name = self.length()?;
-            if name > MAX_NAME_BYTES {
-                return Err(Unfit::Name(name));
-            }
-            // The name and the generation, the IP address by its version, the port.
-            self.take(name + 8)?;
-            let ip = if self.byte()? == 4 { 4 } else { 16 };
-            self.take(ip + 2 + STATE_BYTES)?;
+        (0..count).map(|_| self.process()).collect()
+    }
+
+    fn process(&mut self) -> Result<Process<'a>, Unfit> {
+        let length = self.length()?;
+        if length > MAX_NAME_BYTES {
+            return Err(Unfit::Name(length));
         }
-        Ok(())
+        let name = std::str::from_utf8(self.take(length)?).map_err(|_| Unfit::Name(length))?;
+        let generation = u64::from_le_bytes(self.array()?);
+        let ip = if self.byte()? == 4 { IpAddr::from(self.array::<4>()?) } else { IpAddr::from(self.array::<16>()?) };
+        let port = u16::from_le_bytes(self.array()?);
+        self.take(STATE_BYTES)?;
+        Ok((name, generation, SocketAddr::new(ip, port)))
     }
 
     fn blocks(&mut self) -> Result<(), Unfit> {

@@ -50,6 +50,9 @@ pub(crate) enum Presence {
     Left,
 }
 
+/// Most members that are remembered: more than gossip's digest has room for, so only a peer that invents members reaches it.
+const MAX_MEMBERS: usize = 1024;
+
 /// What happened to the table, for logs, metrics and the node's further steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -154,8 +157,9 @@ impl Table {
             }
             return;
         }
+        let full = self.entries.len() >= MAX_MEMBERS;
         match self.entries.get_mut(&record.identity.name) {
-            None if record.left => {}
+            None if record.left || full => {}
             None => {
                 self.changes.push(Change::Joined(record.identity.clone()));
                 self.entries.insert(record.identity.name.clone(), Entry::new(record, now));

@@ -26,6 +26,7 @@ use super::{
     join::Join,
     leave::Leaving,
     links::Links,
+    log_budget::LogBudget,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -153,6 +154,8 @@ pub(crate) struct Progress {
     pub(super) clock_off: bool,
     /// Members whose clocks were told to be off.
     pub(super) skewed: BTreeSet<Name>,
+    /// What the log may still be told of members.
+    pub(super) log_budget: LogBudget,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -182,6 +185,7 @@ impl Progress {
             warned_of_size: false,
             clock_off: false,
             skewed: BTreeSet::new(),
+            log_budget: LogBudget::new(now),
             leaving: None,
         }
     }

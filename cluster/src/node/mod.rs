@@ -13,6 +13,7 @@ mod hold;
 mod join;
 mod leave;
 mod links;
+mod log_budget;
 mod owner;
 mod peer;
 pub(crate) mod requests;

@@ -48,27 +48,38 @@ impl Driver {
     fn apply_changes(&mut self) {
         for change in self.table.take_changes() {
             self.state.dirty = true;
+            self.tell_change(&change);
+            let metrics = &self.local.metrics;
             match change {
-                Change::Joined(who) => {
-                    self.local.metrics.gossip_event("node_join");
-                    tracing::info!(node = %who.name, addr = %who.addr, "a member is there");
-                }
-                Change::Updated(_) => self.local.metrics.gossip_event("node_update"),
-                Change::Replaced { old, new } => {
-                    self.local.metrics.gossip_event("node_update");
-                    tracing::info!(node = %new.name, old = %old.addr, new = %new.addr, "a member has started anew");
-                }
-                Change::Left(who) => {
-                    self.local.metrics.gossip_event("node_leave");
-                    tracing::info!(node = %who.name, addr = %who.addr, "a member has left");
-                }
-                Change::Lost { who, why } => {
-                    self.local.metrics.gossip_event("node_leave");
-                    self.local.metrics.members_lost.inc();
-                    tracing::warn!(node = %who.name, addr = %who.addr, why, "a member is gone without a goodbye");
+                Change::Joined(_) => metrics.gossip_event("node_join"),
+                Change::Updated(_) | Change::Replaced { .. } => metrics.gossip_event("node_update"),
+                Change::Left(_) => metrics.gossip_event("node_leave"),
+                Change::Lost { .. } => {
+                    metrics.gossip_event("node_leave");
+                    metrics.members_lost.inc();
                 }
                 Change::Superseded(by) => self.superseded(&format!("the process at {} has a higher generation", by.addr)),
             }
+        }
+    }
+
+    fn tell_change(&mut self, change: &Change) {
+        if matches!(change, Change::Updated(_) | Change::Superseded(_)) {
+            return;
+        }
+        match self.state.log_budget.spend(Instant::now()) {
+            None => return,
+            Some(0) => {}
+            Some(kept) => tracing::warn!(kept, "members change so often that not all changes are told: does a peer invent them?"),
+        }
+        match change {
+            Change::Joined(who) => tracing::info!(node = %who.name, addr = %who.addr, "a member is there"),
+            Change::Replaced { old, new } => {
+                tracing::info!(node = %new.name, old = %old.addr, new = %new.addr, "a member has started anew");
+            }
+            Change::Left(who) => tracing::info!(node = %who.name, addr = %who.addr, "a member has left"),
+            Change::Lost { who, why } => tracing::warn!(node = %who.name, addr = %who.addr, why, "a member is gone without a goodbye"),
+            Change::Updated(_) | Change::Superseded(_) => {}
         }
     }
 
