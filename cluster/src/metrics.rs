@@ -167,6 +167,9 @@ impl Metrics {
         for reason in Reason::ALL {
             self.rejected.with_label_values(&[reason.as_str()]);
         }
+        for step in Step::ALL {
+            self.join_failures.with_label_values(&[step.as_str()]);
+        }
         Ok(self)
     }
 

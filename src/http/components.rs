@@ -32,18 +32,16 @@ pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Response {
 /// The members of the fleet; none if clustering is off.
 pub async fn peers(State(api): State<Api>) -> Json<Value> {
     let peers = api.cluster.map(|cluster| cluster.peers().to_vec()).unwrap_or_default();
-    let shown = peers
-        .iter()
-        .map(|peer| {
-            json!({
-                "name": peer.name,
-                "addr": peer.addr.to_string(),
-                "isSelf": peer.is_self,
-                "state": peer.state.to_string(),
-                // Not in Alloy: by how much its clock is ahead of this node's.
-                "clockSkewSeconds": peer.clock_ahead_ms.map(|ahead_ms| ahead_ms as f64 / 1000.0),
-            })
-        });
+    let shown = peers.iter().map(|peer| {
+        json!({
+            "name": peer.name,
+            "addr": peer.addr.to_string(),
+            "isSelf": peer.is_self,
+            "state": peer.state.to_string(),
+            // Not in Alloy: by how much its clock is ahead of this node's.
+            "clockSkewSeconds": peer.clock_ahead_ms.map(|ahead_ms| ahead_ms as f64 / 1000.0),
+        })
+    });
     Json(shown.collect())
 }
 
