@@ -25,8 +25,11 @@ const NOT_YET: [(&str, &str); 3] = [
     ("collector_cluster_placement_epoch", "comes with placement by weight"),
 ];
 
+/// What is shown only once it happens, as in Alloy.
+const ONCE_IT_HAPPENS: [(&str, &str); 1] = [("alloy_component_evaluation_slow_seconds", "an evaluation has to take longer than a minute")];
+
 /// What the clustering dashboards and alerts of Alloy's mixin read, and the metrics of its cluster beside those.
-const ALLOYS: [&str; 37] = [
+const ALLOYS: [&str; 36] = [
     "alloy_build_info",
     "alloy_config_hash",
     "alloy_component_controller_running_components",
@@ -63,7 +66,6 @@ const ALLOYS: [&str; 37] = [
     "prometheus_remote_storage_samples_total",
     "prometheus_scrape_targets_gauge",
     "prometheus_scrape_targets_moved_total",
-    "alloy_component_evaluation_slow_seconds",
 ];
 
 #[derive(Deserialize)]
@@ -159,7 +161,7 @@ async fn shown_metrics() -> BTreeSet<String> {
 async fn every_metric_of_the_mixin_is_shown_by_a_fleet_at_work_and_so_is_every_one_that_alloys_dashboards_read() {
     let shown = shown_metrics().await;
     let recorded: BTreeSet<String> = rules("rules.yaml").into_iter().filter_map(|rule| rule.record).collect();
-    let excused = |name: &str| NOT_YET.iter().any(|(excused, _)| *excused == name);
+    let excused = |name: &str| NOT_YET.iter().chain(&ONCE_IT_HAPPENS).any(|(excused, _)| *excused == name);
     let read = read_metrics();
     let missing: Vec<_> = read.iter().filter(|(name, _)| !shown.contains(*name) && !recorded.contains(*name) && !excused(name)).collect();
     assert!(missing.is_empty(), "nobody shows these, and somebody reads them: {missing:#?}");
