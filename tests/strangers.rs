@@ -140,7 +140,7 @@ async fn an_absurd_member_costs_bounded_memory_and_a_line_per_kind() {
             (kind::GOSSIP, vec![1; 10_000]),
         ];
         for (kind, message) in messages {
-            assert!(member.send(kind, &message).await, "round {round}");
+            assert!(member.send(kind, &message).await, "the stream ended in round {round}: {:#?}", lines(&node, "level=warn"));
         }
     }
     until("all of it was looked at", Duration::from_secs(60), || async {
