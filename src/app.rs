@@ -3,6 +3,7 @@
 //! Nothing is started before the configuration has passed the static check. Then: listener, cluster (as a viewer), components, and only
 //! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, close.
 
+mod files;
 pub mod fleet;
 mod narrate;
 
@@ -20,7 +21,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::cli::{RunFlags, VERSION, colour};
-use crate::http::{self, Api, Listener, Metrics, Phase};
+use crate::http::{self, Api, Listener, MAX_CONNECTIONS, Metrics, Phase, Places};
 use crate::logging::Logging;
 use crate::registry;
 use crate::shutdown::{Signals, Wish};
@@ -52,6 +53,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
         return Ok(refused(&findings.render(source.texts(), colour())));
     }
     let logging = Logging::install();
+    files::raise_limit();
     let socket = http::bind(&options.flags.listen_addr)?;
     let (control, data) = runtimes()?;
     let outcome = control.block_on(App { options, logging, data: data.handle().clone() }.run(source, socket));
@@ -101,7 +103,8 @@ impl App {
             http::answer_peers(&api, cluster);
         }
         let (stop, stopped) = watch::channel(false);
-        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), cluster.clone());
+        let places = Places::new(MAX_CONNECTIONS, api.metrics.registry())?;
+        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), cluster.clone(), places);
         let serving = tokio::spawn(listener.serve(socket, stopped));
         tracing::info!(address = %address, version = VERSION, "listening");
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use loadtest::fleet::{Fleet, FleetOptions, metric_sum};
 use loadtest::process::Process;
 use serde_json::Value;
-use support::{collector, free_port, get, until};
+use support::{collector, debian_file, free_port, get, pause, until};
 use tokio::process::Command;
 
 const CONFIG: &str = "prometheus.scrape \"dead\" {\n\ttargets = [{\"__address__\" = \"127.0.0.1:1\"}, {\"__address__\" = \"127.0.0.1:2\"}, \
@@ -22,6 +22,11 @@ const SHARED_URL: &str = "http://127.0.0.1:3/metrics";
 
 /// A node with flags of its own.
 fn node(folder: &Path, name: &str, peer: Option<&str>, flags: &[String]) -> (Process, String) {
+    node_with(folder, name, peer, flags, &[])
+}
+
+/// The same with an environment of its own.
+fn node_with(folder: &Path, name: &str, peer: Option<&str>, flags: &[String], environment: &[(&str, String)]) -> (Process, String) {
     let config = folder.join("config.alloy");
     std::fs::write(&config, CONFIG).unwrap();
     let address = format!("127.0.0.1:{}", free_port());
@@ -30,6 +35,7 @@ fn node(folder: &Path, name: &str, peer: Option<&str>, flags: &[String]) -> (Pro
         Some(peer) => command.arg("join").arg(format!("--peers={peer}")),
         None => command.args(["run", "--cluster.enabled"]),
     };
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(flags).arg(format!("--cluster.node-name={name}")).arg(format!("--server.http.listen-addr={address}"));
     command.arg(format!("--storage.path={}", folder.join(name).display())).arg(config);
     (Process::spawn(name, command, &folder.join(format!("{name}.log"))).unwrap(), address)
@@ -81,6 +87,36 @@ async fn a_peer_with_another_key_is_refused_and_both_sides_say_so() {
         vec![format!("--cluster.key-file={}", file.display())]
     };
     refused(flag("ours"), flag("theirs"), "key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_clock_is_off_is_shown_and_told_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, address) = node(folder.path(), "first", None, &[]);
+    first.ready(&format!("http://{address}/-/ready"), Duration::from_secs(20)).await.unwrap();
+    let library = format!("usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let ahead = [
+        ("LD_PRELOAD", debian_file(&library).display().to_string()),
+        ("FAKETIME", "+3s".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let (_second, other) = node_with(folder.path(), "second", Some(&address), &[], &ahead);
+    for (asked, peer, sign) in [(&address, "second", 1.0), (&other, "first", -1.0)] {
+        until("both see the skew", Duration::from_secs(20), || async {
+            let skew = counter(asked, &format!("collector_cluster_clock_skew_seconds|peer=\"{peer}\"")).await;
+            (skew * sign - 3.0).abs() < 0.5
+        })
+        .await;
+    }
+    let (_, peers) = get(&format!("http://{address}/api/v0/web/peers")).await;
+    let peers: Value = serde_json::from_str(&peers).unwrap();
+    let skews: Vec<_> = peers.as_array().unwrap().iter().map(|peer| peer["clockSkewSeconds"].as_f64()).collect();
+    assert!(matches!(skews[..], [None, Some(2.5..3.5)]), "{peers}");
+    pause(4).await;
+    let log = std::fs::read_to_string(first.log()).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("clock differs")).collect();
+    assert!(told.len() == 1 && told[0].contains("peer=second") && told[0].contains("NTP"), "{told:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -409,3 +409,44 @@ async fn members_that_discover_other_keys_for_two_minutes_are_noticed_by_all_and
     assert!(!peer(0, "c").keys_differ);
     assert!(tokio::time::timeout(Duration::from_secs(5), claims[0].next_event()).await.is_ok(), "and all the time they shared the keys");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_shows_at_both_ends_and_one_that_agrees_does_not() {
+    let network = Network::new();
+    let ahead = Clock::virtual_from(Duration::from_millis(1_700_000_003_000));
+    let peers = [addr(1), addr(2), addr(3)];
+    let nodes = [
+        MemoryNode::start(&network, &clock(), "a", addr(1), &peers),
+        MemoryNode::start(&network, &ahead, "b", addr(2), &peers),
+        MemoryNode::start(&network, &clock(), "c", addr(3), &peers),
+    ];
+    within(Duration::from_secs(8), "all are participants", || all_see(&nodes, &NAMES[..3])).await;
+    let skew = |node: &MemoryNode, peer: &str| {
+        node.metric(&format!("collector_cluster_clock_skew_seconds{{cluster_name=\"test\",peer=\"{peer}\"}}"))
+    };
+    within(Duration::from_secs(8), "all skews are known", || {
+        [(0, "b"), (0, "c"), (1, "a"), (1, "c"), (2, "a"), (2, "b")].iter().all(|(node, peer)| skew(&nodes[*node], peer).is_some())
+    })
+    .await;
+    let near = |got: Option<f64>, expected: f64| got.is_some_and(|got| (got - expected).abs() < 0.05);
+    assert!(near(skew(&nodes[0], "b"), 3.0) && near(skew(&nodes[1], "a"), -3.0), "{:?}", skew(&nodes[0], "b"));
+    assert!(near(skew(&nodes[0], "c"), 0.0));
+    let told: Vec<_> = nodes[0].cluster.peers().iter().map(|peer| (peer.name.clone(), peer.clock_ahead_ms)).collect();
+    assert!(matches!(&told[..], [(_, None), (b, Some(2_950..3_050)), (_, Some(-50..50))] if b == "b"), "{told:?}");
+
+    nodes[1].crash();
+    within(Duration::from_secs(20), "a lost member shows no more", || skew(&nodes[0], "b").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lacks_a_stream_to_a_member_says_that_it_is_not_well() {
+    let (network, clock) = (Network::new(), clock());
+    let nodes = fleet(&network, &clock, 3).await;
+    let score = || nodes[0].metric("cluster_node_gossip_health_score").unwrap();
+    within(Duration::from_secs(4), "all streams are open", || score() == 0.0).await;
+    network.cut(addr(1), addr(2));
+    network.reset(addr(1), addr(2));
+    within(Duration::from_secs(5), "the missing stream counts", || score() == 1.0).await;
+    network.heal(addr(1), addr(2));
+    within(Duration::from_secs(10), "it is open again", || score() == 0.0).await;
+}

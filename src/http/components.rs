@@ -41,6 +41,8 @@ pub async fn peers(State(api): State<Api>) -> Json<Value> {
             "state": peer.state.to_string(),
             "targetKeys": peer.keys,
             "targetsDiffer": peer.keys_differ,
+            // Not in Alloy: by how much its clock is ahead of this node's.
+            "clockSkewSeconds": peer.clock_ahead_ms.map(|ahead_ms| ahead_ms as f64 / 1000.0),
         })
     });
     Json(shown.collect())

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -12,17 +12,23 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use super::places::{Held, Place, Places, Purpose};
+
 /// Connections at a time; a fleet of 150 needs 300, the rest is for people and their tools.
-const MAX_CONNECTIONS: usize = 4096;
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Connections that the kernel keeps until they are accepted: while a thousand others arrive at once a peer must not be turned away.
+const BACKLOG: i32 = 4096;
 /// A client must have sent its request's head by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams in one HTTP/2 connection: a peer needs two.
 const MAX_STREAMS: u32 = 64;
 /// How long to wait after the system refused a connection, for want of file descriptors usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two lines in the log about connections that can't be accepted.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Binds the address, synchronously, before anything is started.
 ///
@@ -35,6 +41,8 @@ pub fn bind(address: &str) -> Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(&address)
         .with_context(|| format!("can't listen on {given}; give another HOST:PORT with --server.http.listen-addr"))?;
     listener.set_nonblocking(true)?;
+    // The standard library asks for 128.
+    rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 
@@ -42,13 +50,13 @@ pub fn bind(address: &str) -> Result<std::net::TcpListener> {
 pub struct Listener {
     router: Router,
     cluster: Option<cluster::Cluster>,
-    connections: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Listener {
     /// A listener for these routes and, if clustering is on, the cluster's streams.
-    pub fn new(router: Router, cluster: Option<cluster::Cluster>) -> Arc<Self> {
-        Arc::new(Self { router, cluster, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) })
+    pub fn new(router: Router, cluster: Option<cluster::Cluster>, places: Places) -> Arc<Self> {
+        Arc::new(Self { router, cluster, places })
     }
 
     /// Accepts until `stop` turns true. Must run on the control runtime.
@@ -57,30 +65,39 @@ impl Listener {
     /// The socket can't be used.
     pub async fn serve(self: Arc<Self>, socket: std::net::TcpListener, mut stop: watch::Receiver<bool>) -> Result<()> {
         let socket = TcpListener::from_std(socket)?;
+        let mut told: Option<Instant> = None;
         loop {
-            let Ok(permit) = self.connections.clone().acquire_owned().await else { return Ok(()) };
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = stopping(&mut stop) => return Ok(()),
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let this = self.clone();
-                    let stop = stop.clone();
-                    tokio::spawn(async move {
-                        this.connection(stream, from, stop).await;
-                        drop(permit);
-                    });
+                    // Without a place it is closed.
+                    if let Some(place) = self.places.enter() {
+                        tokio::spawn(self.clone().admitted(stream, from, place, stop.clone()));
+                    }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if told.is_none_or(|told| told.elapsed() >= QUIET) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%error, "connections can't be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr, mut stop: watch::Receiver<bool>) {
+    /// Serves a connection until it ends or its place is needed.
+    async fn admitted(self: Arc<Self>, stream: TcpStream, from: SocketAddr, place: Arc<Place>, stop: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.connection(stream, from, &place, stop) => {}
+            () = place.lost() => tracing::debug!(%from, "closed for another connection"),
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr, place: &Arc<Place>, mut stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true); // only latency is lost
         // Whoever connects and says nothing must not hold a place: which protocol it is shows with the first byte.
         let mut byte = [0];
@@ -95,9 +112,11 @@ impl Listener {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).keep_alive_interval(Duration::from_secs(5));
-        let service = hyper::service::service_fn(move |request| {
-            let this = self.clone();
-            async move { Ok::<_, std::convert::Infallible>(this.answer(request).await) }
+        let place = place.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            let (this, place) = (self.clone(), place.clone());
+            request.extensions_mut().insert(from);
+            async move { Ok::<_, std::convert::Infallible>(this.answer(request, &place).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -117,12 +136,16 @@ impl Listener {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, place: &Arc<Place>) -> Response<Body> {
         if let Some(cluster) = self.cluster.as_ref().filter(|_| request.uri().path() == cluster::STREAM_PATH) {
-            return cluster.serve(request).map(Body::new);
+            let response = cluster.serve(request);
+            let purpose = if response.status().is_success() { Purpose::Stream } else { Purpose::Answer };
+            let answering = place.answering(purpose);
+            return response.map(|body| Body::new(Held::new(Body::new(body), answering)));
         }
+        let answering = place.answering(Purpose::Answer);
         match self.router.clone().oneshot(request.map(Body::new)).await {
-            Ok(response) => response,
+            Ok(response) => response.map(|body| Body::new(Held::new(body, answering))),
             Err(never) => match never {},
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod hostile;
 pub mod pipe;
+pub mod promql;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

@@ -27,6 +27,7 @@ use super::{
     join::Join,
     leave::Leaving,
     links::Links,
+    log_budget::LogBudget,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -163,6 +164,10 @@ pub(crate) struct Progress {
     /// Not before this time changed keys are told.
     pub(super) next_keys: Instant,
     pub(super) agreement: Agreement,
+    /// Members whose clocks were told to be off.
+    pub(super) skewed: BTreeSet<Name>,
+    /// What the log may still be told of members.
+    pub(super) log_budget: LogBudget,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -193,6 +198,8 @@ impl Progress {
             clock_off: false,
             next_keys: now,
             agreement: Agreement::default(),
+            skewed: BTreeSet::new(),
+            log_budget: LogBudget::new(now),
             leaving: None,
         }
     }
@@ -269,6 +276,7 @@ impl Driver {
         if report {
             self.compare_keys(now);
             self.report_metrics();
+            self.watch_clocks();
         }
     }
 
@@ -299,8 +307,8 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, message } => {
-                let effects = self.owner.receive(&from.name, &message);
+            Event::Ownership { from, envelope } => {
+                let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
         }

@@ -17,11 +17,13 @@ mod insight;
 mod join;
 mod leave;
 mod links;
+mod log_budget;
 mod owner;
 mod peer;
 pub(crate) mod requests;
 mod search;
 mod settle;
+mod skew;
 
 use std::{
     future::Future,
@@ -71,6 +73,7 @@ use crate::{
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
+        skew::Skews,
     },
 };
 use ask::Asker;
@@ -78,6 +81,7 @@ use balance::Balancer;
 use driver::{Command, Driver, Inputs, Progress};
 use links::{Directory, Links};
 use owner::Owner;
+use peer::Sight;
 use requests::{Handlers, Pending};
 
 /// Events of streams that may wait for the driver; beyond it streams wait.
@@ -196,13 +200,14 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, false)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, Sight::default())]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
             key: config.key.clone(),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
+            skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };
         let balance_metrics = metrics.clone();

@@ -17,8 +17,6 @@ const QUERY_RETRY_MS: u64 = 1_000;
 /// A terminating node that finds nobody for its keys waits so many milliseconds: a viewer of its view may have become a
 /// participant, or one that was late may come back. Over the time that news take.
 const LINGER_MS: u64 = 5_000;
-/// Most keys noted that this node has not discovered. What peers ask beyond is answered and not remembered.
-const MAX_NOTES: usize = 1 << 17;
 
 /// One domain.
 #[derive(Debug)]
@@ -36,6 +34,11 @@ pub(super) struct Domain {
 impl Domain {
     pub(super) fn new(name: Name) -> Self {
         Self { digest: DomainDigest::new(&name), name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
+    }
+
+    /// Entries of keys that are not discovered.
+    pub(super) fn notes(&self) -> usize {
+        self.notes
     }
 
     /// Replaces the set of discovered keys.
@@ -108,11 +111,9 @@ impl Domain {
     }
 
     /// The entry of a key that a peer speaks of; for a key that is not discovered one to keep notes in, if there is room.
-    pub(super) fn noted(&mut self, cx: &Context<'_>, key: u64) -> Option<&mut Entry> {
+    pub(super) fn noted(&mut self, cx: &mut Context<'_>, key: u64) -> Option<&mut Entry> {
         if !self.keys.contains_key(&key) {
-            if self.notes >= MAX_NOTES {
-                return None;
-            }
+            cx.room_for_notes = cx.room_for_notes.checked_sub(1)?;
             self.notes += 1;
             self.keys.insert(key, Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
         }

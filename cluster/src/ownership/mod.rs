@@ -27,7 +27,8 @@ mod tests;
 mod view;
 
 pub use action::{
-    Action, Candidacy, Counters, Holder, LATENCY_BOUNDS_MS, MAX_CANDIDATES, Move, Phase, Start, StartReason, StopReason, Stopped,
+    Action, Candidacy, Counters, GAP_BOUNDS, Holder, LATENCY_BOUNDS_MS, MAX_CANDIDATES, Move, Phase, Start, StartReason, StopReason,
+    Stopped,
 };
 pub use codec::DecodeError;
 pub use digest::KeysDigest;

@@ -10,6 +10,9 @@ pub(crate) mod inbound;
 pub(crate) mod link;
 pub mod memory;
 pub(crate) mod outbox;
+pub(crate) mod places;
+pub(crate) mod refusals;
+pub(crate) mod skew;
 pub(crate) mod wire;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -31,6 +34,7 @@ use crate::{
     auth::Key,
     membership::{Identity, Record},
     metrics::Metrics,
+    ownership::Envelope,
 };
 
 /// Longest wait for a TCP connection. A host that drops packets must not hold up a join; a healthy one answers within
@@ -83,6 +87,7 @@ pub(crate) struct Local {
     pub(crate) key: Option<Key>,
     pub(crate) record: Arc<Mutex<Record>>,
     pub(crate) pulses: Pulses,
+    pub(crate) skews: skew::Skews,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -135,7 +140,7 @@ pub(crate) enum Event {
     /// A peer tells what it knows.
     Members { from: Identity, members: wire::Members },
     /// A message for the ownership machine.
-    Ownership { from: Identity, message: Bytes },
+    Ownership { from: Identity, envelope: Envelope },
 }
 
 /// Where streams deliver events. Bounded: a node that falls behind slows its peers' streams down.

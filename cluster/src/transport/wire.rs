@@ -3,6 +3,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+use prost::{
+    Message,
+    encoding::{DecodeContext, decode_key, skip_field},
+};
+
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
 use crate::ownership::KeysDigest;
 use crate::placement::Version;
@@ -150,7 +156,7 @@ pub(crate) struct Request {
     #[prost(string, tag = "2")]
     pub(crate) kind: String,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) body: bytes::Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Its answer.
@@ -162,7 +168,28 @@ pub(crate) struct Response {
     #[prost(string, tag = "2")]
     pub(crate) error: String,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) body: bytes::Bytes,
+    pub(crate) body: Bytes,
+}
+
+/// Longest encoded [`Members`], bytes: [`MAX_RECORDS`] records with all texts as long as they may be.
+pub(crate) const MAX_MEMBERS_BYTES: usize = MAX_RECORDS * 2048;
+
+/// Reads what a peer knows of the members. Counted first: an empty record takes two bytes on the wire and a hundred times as
+/// much in memory.
+pub(crate) fn members(payload: Bytes) -> Option<Members> {
+    let fits = payload.len() <= MAX_MEMBERS_BYTES && fields(&payload)? <= 2 * MAX_RECORDS;
+    fits.then(|| Members::decode(payload).ok())?
+}
+
+/// How many fields a message has, without those of its parts.
+fn fields(mut message: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !message.is_empty() {
+        let (tag, kind) = decode_key(&mut message).ok()?;
+        skip_field(kind, tag, &mut message, DecodeContext::default()).ok()?;
+        count += 1;
+    }
+    Some(count)
 }
 
 /// Why a stream is opened.
@@ -286,6 +313,18 @@ mod tests {
         assert_eq!(Member::from(&record), member());
         let silent = Member { targets_digest: None, ..member() };
         assert_eq!(Member::from(&silent.record().unwrap()), silent);
+    }
+
+    #[test]
+    fn a_full_list_of_members_is_read_and_one_of_countless_empty_records_is_not() {
+        let text = "é".repeat(MAX_TEXT_BYTES / 4);
+        let long = Member { name: "x".repeat(MAX_NAME_BYTES), version: text.clone(), config_hash: text, ..member() };
+        let full = Members { others: vec![long; MAX_RECORDS], ..Members::default() };
+        assert_eq!(members(full.encode_to_vec().into()), Some(full));
+        let empty = Members { others: vec![Member::default(); 2 * MAX_RECORDS + 1], ..Members::default() };
+        assert_eq!(members(empty.encode_to_vec().into()), None);
+        assert_eq!(members(Bytes::from_static(b"\xff")), None);
+        assert_eq!(members(Bytes::from(vec![0; MAX_MEMBERS_BYTES + 1])), None);
     }
 
     #[test]

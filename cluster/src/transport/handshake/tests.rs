@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     membership::{Identity, Phase, State},
     metrics::Metrics,
-    transport::Pulses,
+    transport::{Pulses, skew::Skews},
 };
 
 fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
@@ -34,6 +34,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         key: key.map(|key| Key::new(key.as_bytes()).unwrap()),
         record: Arc::new(Mutex::new(record)),
         pulses: Pulses::default(),
+        skews: Skews::new(crate::node::Clock::virtual_from(std::time::Duration::from_secs(1_700_000_000))),
         metrics: Arc::new(Metrics::new(cluster, &prometheus::Registry::new()).unwrap()),
     }
 }
