@@ -3,8 +3,10 @@
 //! Nothing is started before the configuration has passed the static check. Then: listener, cluster (as a viewer), components, and only
 //! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, close.
 
+mod discovery;
 pub mod fleet;
 mod narrate;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,7 +87,8 @@ impl App {
         let mut signals = Signals::listen()?;
         let address = socket.local_addr()?;
         let metrics = Arc::new(Metrics::new(VERSION)?);
-        let cluster = fleet::start(&self.options, address, metrics.registry())?;
+        let fleet = fleet::start(&self.options, address, metrics.registry())?;
+        let cluster = fleet.as_ref().map(|fleet| fleet.cluster.clone());
         let targets = TargetBoard::default();
         let controller = self.controller(address, cluster.clone(), &metrics, &targets)?;
         let phase = Phase::default();
@@ -101,7 +104,7 @@ impl App {
             http::answer_peers(&api, cluster);
         }
         let (stop, stopped) = watch::channel(false);
-        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), cluster.clone());
+        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), fleet, api.metrics.registry())?;
         let serving = tokio::spawn(listener.serve(socket, stopped));
         tracing::info!(address = %address, version = VERSION, "listening");
 

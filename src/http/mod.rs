@@ -2,6 +2,7 @@
 //! data runtime.
 
 mod components;
+mod guests;
 mod listener;
 mod metrics;
 mod targets;
