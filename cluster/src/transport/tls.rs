@@ -94,7 +94,8 @@ fn invalid(problem: &CertificateError) -> ConnectError {
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => RENEW,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => BOTH_PURPOSES,
-        CertificateError::UnknownIssuer => {
+        // An authority that was made anew under its old name is another one too.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             return failure("the peer's certificate is of another authority than --cluster.tls-ca-path", SAME_EVERYWHERE);
         }
         _ => SAME_EVERYWHERE,

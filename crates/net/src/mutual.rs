@@ -173,7 +173,7 @@ fn refusal(error: &rustls::Error) -> String {
         return "is the certificate of an authority; sign one for the node with it".to_owned();
     }
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "is of another authority than those of the CA file, so that others would refuse it".to_owned()
         }
         rustls::Error::InvalidCertificate(problem) => format!("would be refused by others: {problem}"),
