@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use crate::cli::ClusterFlags;
 
 /// How often the files are looked at; a new certificate is due weeks before the old one expires.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The trusted, as the files say.
 #[derive(Clone)]

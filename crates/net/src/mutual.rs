@@ -176,6 +176,10 @@ fn refusal(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "is of another authority than those of the CA file, so that others would refuse it".to_owned()
         }
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+            let at = jiff::Timestamp::from_second(not_after.as_secs().try_into().unwrap_or_default()).unwrap_or_default();
+            format!("expired at {at}, so that others would refuse it")
+        }
         rustls::Error::InvalidCertificate(problem) => format!("would be refused by others: {problem}"),
         error => error.to_string(),
     }
