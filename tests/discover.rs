@@ -26,7 +26,8 @@ async fn api(ports: Vec<u16>, allowed: Arc<AtomicBool>) -> SocketAddr {
     let list = move |Query(query): Query<Vec<(String, String)>>| async move {
         assert!(query.contains(&("labelSelector".to_owned(), SELECTOR.to_owned())), "{query:?}");
         if !allowed.load(Ordering::SeqCst) {
-            let status = json!({ "kind": "Status", "message": "pods is forbidden: User \"me\" cannot list resource \"pods\"", "code": 403 });
+            let status =
+                json!({ "kind": "Status", "message": "pods is forbidden: User \"me\" cannot list resource \"pods\"", "code": 403 });
             return (StatusCode::FORBIDDEN, axum::Json(status)).into_response();
         }
         let pod = |port: &u16| {

@@ -34,7 +34,9 @@ pub enum KeyError {
     #[error("the cluster key has {0} bytes, more than {MAX_KEY_BYTES}: is this the right file?")]
     TooLong(usize),
     /// More than [`MAX_KEYS`].
-    #[error("the file holds {0} keys, one a line; at most {MAX_KEYS} are allowed, the one in use first: generate one with `openssl rand -hex 32`")]
+    #[error(
+        "the file holds {0} keys, one a line; at most {MAX_KEYS} are allowed, the one in use first: generate one with `openssl rand -hex 32`"
+    )]
     TooMany(usize),
 }
 

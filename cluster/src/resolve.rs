@@ -259,9 +259,9 @@ impl Resolver {
     /// # Errors
     /// If there is none.
     pub async fn resolve(&self, address: &JoinAddress) -> Result<Vec<SocketAddr>, ResolveError> {
-        let ips = timeout(LOOKUP_TIMEOUT, self.ips(address)).await.unwrap_or_else(|_| {
-            Err(ResolveError::dns(false, format!("DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs())))
-        });
+        let ips = timeout(LOOKUP_TIMEOUT, self.ips(address))
+            .await
+            .unwrap_or_else(|_| Err(ResolveError::dns(false, format!("DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs()))));
         Ok(self.addrs(ips?.into_iter().map(|ip| (ip, address.port))))
     }
 

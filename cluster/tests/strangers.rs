@@ -121,7 +121,9 @@ async fn server(answer: impl Fn(StatusCode) -> StatusCode + Copy + Send + Sync +
                 *response.status_mut() = answer(response.status());
                 Ok::<_, Infallible>(response)
             });
-            tokio::spawn(async move { drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await) });
+            tokio::spawn(
+                async move { drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await) },
+            );
         }
     });
     addr

@@ -77,8 +77,7 @@ async fn three_nodes_with_certificates_of_one_authority_share_the_keys() {
 #[tokio::test]
 async fn a_peer_of_another_authority_is_not_trusted() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let (seed, cause, remedy) =
-        refused(&Papers::new(&ours.sign(HERE), &[&ours]), &Papers::new(&theirs.sign(HERE), &[&theirs])).await;
+    let (seed, cause, remedy) = refused(&Papers::new(&ours.sign(HERE), &[&ours]), &Papers::new(&theirs.sign(HERE), &[&theirs])).await;
     assert!(cause.contains("another authority") && remedy.contains("--cluster.tls-ca-path"), "{cause}; {remedy}");
     within(BOUND, "it is counted", || rejected(&seed, "tls") >= 1.0).await;
 }

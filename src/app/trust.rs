@@ -81,7 +81,8 @@ impl Trust {
     /// # Errors
     /// The metric's name is taken.
     pub fn watch(self, cluster: Cluster, registry: &Registry) -> Result<()> {
-        let help = "1 while a file with certificates or the key has changed and is of no use, so that the last good content stays in force.";
+        let help =
+            "1 while a file with certificates or the key has changed and is of no use, so that the last good content stays in force.";
         let stale = IntGaugeVec::new(Opts::new("collector_cluster_credentials_stale", help), &["kind"])?;
         registry.register(Box::new(stale.clone()))?;
         if let Some(tls) = self.tls {
@@ -122,7 +123,11 @@ where
             Err(error) => {
                 failures += 1;
                 if failures == 2 {
-                    tracing::warn!(kind, error = format!("{error:#}"), "credentials of the cluster are of no use; the last good ones stay in force");
+                    tracing::warn!(
+                        kind,
+                        error = format!("{error:#}"),
+                        "credentials of the cluster are of no use; the last good ones stay in force"
+                    );
                 }
             }
         }

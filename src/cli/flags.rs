@@ -74,7 +74,13 @@ pub struct ClusterFlags {
     #[arg(long = "cluster.join-addresses", env = "COLLECTOR_CLUSTER_JOIN_ADDRESSES", value_delimiter = ',', value_name = "ADDRESSES")]
     pub join_addresses: Vec<String>,
     /// Where to ask for members instead, as in `provider=k8s label_selector="app=collector"`
-    #[arg(long = "cluster.discover-peers", env = "COLLECTOR_CLUSTER_DISCOVER_PEERS", default_value = "", hide_env_values = true, value_name = "PAIRS")]
+    #[arg(
+        long = "cluster.discover-peers",
+        env = "COLLECTOR_CLUSTER_DISCOVER_PEERS",
+        default_value = "",
+        hide_env_values = true,
+        value_name = "PAIRS"
+    )]
     pub discover_peers: String,
     /// How often the join addresses are tried again; 0s for never
     #[arg(long = "cluster.rejoin-interval", env = "COLLECTOR_CLUSTER_REJOIN_INTERVAL", default_value = "60s", value_parser = go_duration, value_name = "DURATION")]
@@ -308,10 +314,10 @@ mod tests {
     fn tls_needs_all_its_files_and_files_need_tls() {
         assert!(parse(&TLS).cluster.tls());
         parse(&TLS).check().unwrap();
-        for missing in 1..4 {
-            let given: Vec<&str> = TLS.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, flag)| *flag).collect();
+        for missing in &TLS[1..] {
+            let given: Vec<&str> = TLS.into_iter().filter(|flag| flag != missing).collect();
             let error = parse(&given).check().unwrap_err().to_string();
-            assert!(error.contains(TLS[missing].split('=').next().unwrap()), "{error}");
+            assert!(error.contains(missing.split('=').next().unwrap()), "{error}");
         }
         for alone in [TLS[1], TLS[2], TLS[3], "--cluster.tls-server-name=n"] {
             let error = parse(&[alone]).check().unwrap_err().to_string();

@@ -75,7 +75,8 @@ impl Guests {
     /// # Errors
     /// The metric's name is taken.
     pub fn new(registry: &Registry) -> Result<Arc<Self>, prometheus::Error> {
-        let help = "Connections to the listener that were not served: silent, displaced by newer ones before they asked anything, full, tls.";
+        let help =
+            "Connections to the listener that were not served: silent, displaced by newer ones before they asked anything, full, tls.";
         let refused = IntCounterVec::new(Opts::new("collector_http_connections_refused_total", help), &["reason"])?;
         registry.register(Box::new(refused.clone()))?;
         Refusal::ALL.iter().for_each(|reason| drop(refused.with_label_values(&[reason.as_str()])));
@@ -129,6 +130,11 @@ impl Guest {
             place
         });
         place.is_some()
+    }
+
+    /// Whether it has a place, and may take its time to end.
+    pub fn has_place(&self) -> bool {
+        self.place.get().is_some_and(Option::is_some)
     }
 
     /// Whether it has asked anything.

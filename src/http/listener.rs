@@ -183,7 +183,11 @@ impl Listener {
             None if !guest.has_asked() => return,
             None => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                match tokio::time::timeout(if guest.has_place() { Duration::MAX } else { LINGER.0 }, connection).await {
+                    Ok(outcome) => outcome,
+                    // There is no place for it to linger in.
+                    Err(_) => return,
+                }
             }
         };
         if let Err(error) = outcome {

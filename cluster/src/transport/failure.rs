@@ -208,6 +208,10 @@ impl DialError {
 
 impl From<wire::Reject> for DialError {
     fn from(reject: wire::Reject) -> Self {
-        Self::Rejected { reason: Reason::from_wire(reject.reason), detail: wire::clean_detail(&reject.detail), generation: reject.generation }
+        Self::Rejected {
+            reason: Reason::from_wire(reject.reason),
+            detail: wire::clean_detail(&reject.detail),
+            generation: reject.generation,
+        }
     }
 }

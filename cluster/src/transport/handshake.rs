@@ -159,12 +159,7 @@ where
     Ok((reader, peer, intent))
 }
 
-fn check_hello(
-    payload: &[u8],
-    local: &Local,
-    keyed: bool,
-    claimed: &mut Option<(String, SocketAddr)>,
-) -> Result<(Record, Intent), Reject> {
+fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<(String, SocketAddr)>) -> Result<(Record, Intent), Reject> {
     let hello = Hello::decode(payload).map_err(|_| Reason::Protocol.reject("the hello can't be read"))?;
     let record = hello.sender.as_ref().and_then(Member::record);
     *claimed = record.as_ref().map(|record| (record.identity.name.to_string(), record.identity.addr));

@@ -9,15 +9,16 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
-    Channel, ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec, resolve::Dns,
+    Channel, ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec,
+    resolve::Dns,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use papers::Papers;
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
-use papers::Papers;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,

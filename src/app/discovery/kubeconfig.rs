@@ -94,7 +94,9 @@ fn understood(text: &str, folder: &Path) -> Result<(Url, HttpClientConfig)> {
         name => named(&file.users, name).context("has no user of the name that the current context says")?,
     };
     if user.exec.is_some() || user.auth_provider.is_some() {
-        bail!("its user gets credentials from another program (exec, auth-provider), which is not supported; use a token or a client certificate");
+        bail!(
+            "its user gets credentials from another program (exec, auth-provider), which is not supported; use a token or a client certificate"
+        );
     }
     let server = Url::parse(&cluster.server).map_err(|error| anyhow!("the cluster's server: {error}"))?;
     if !matches!(server.scheme(), "https" | "http") || server.host_str().is_none() {

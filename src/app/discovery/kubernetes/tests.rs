@@ -204,7 +204,12 @@ async fn refusals_name_the_rule_that_is_missing_and_never_the_selectors() {
     let forbidden = "pods is forbidden: User \"system:serviceaccount:fleet:default\" cannot list resource \"pods\"";
     for (code, message, cause, remedy) in [
         (401, "Unauthorized", "401", "automountServiceAccountToken"),
-        (403, forbidden, "system:serviceaccount:fleet:default", "namespace fleet with the rule apiGroups: [\"\"], resources: [\"pods\"], verbs: [\"list\"]"),
+        (
+            403,
+            forbidden,
+            "system:serviceaccount:fleet:default",
+            "namespace fleet with the rule apiGroups: [\"\"], resources: [\"pods\"], verbs: [\"list\"]",
+        ),
         (400, "unable to parse requirement: hunter2", "400", "label_selector"),
         (404, "not found", "404", "Kubernetes API server"),
         (410, "the provided continue parameter is too old", "changed while it was read", "tried again"),
