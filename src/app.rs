@@ -3,9 +3,11 @@
 //! Nothing is started before the configuration has passed the static check. Then: listener, cluster (as a viewer), components, and only
 //! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, close.
 
+mod discovery;
 mod files;
 pub mod fleet;
 mod narrate;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,7 +89,8 @@ impl App {
         let mut signals = Signals::listen()?;
         let address = socket.local_addr()?;
         let metrics = Arc::new(Metrics::new(VERSION)?);
-        let cluster = fleet::start(&self.options, address, metrics.registry())?;
+        let fleet = fleet::start(&self.options, address, metrics.registry())?;
+        let cluster = fleet.as_ref().map(|fleet| fleet.cluster.clone());
         let targets = TargetBoard::default();
         let controller = self.controller(address, cluster.clone(), &metrics, &targets)?;
         let phase = Phase::default();
@@ -104,7 +107,7 @@ impl App {
         }
         let (stop, stopped) = watch::channel(false);
         let places = Places::new(MAX_CONNECTIONS, api.metrics.registry())?;
-        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), cluster.clone(), places);
+        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), fleet, places);
         let serving = tokio::spawn(listener.serve(socket, stopped));
         tracing::info!(address = %address, version = VERSION, "listening");
 

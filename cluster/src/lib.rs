@@ -3,7 +3,7 @@
 //! here knows what a key stands for or what a scrape is.
 //!
 //! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `ownership` (the handover, a machine
-//! without IO), `auth`, `resolve`, `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
+//! without IO), `auth`, `resolve` and `discovery` (where to look), `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
 //! drives them all).
 //!
 //! How the product uses it:
@@ -22,7 +22,7 @@
 //! config.key = Some(Key::new(&std::fs::read("/etc/collector/cluster.key")?)?);
 //! let cluster = Cluster::start(config, &registry, &control)?;
 //! let mut narration = cluster.join_events();
-//! // 2. The listener's router hands requests on `cluster::STREAM_PATH` over; peers dial back while this node joins.
+//! // 2. The listener hands requests over whose path `cluster::takes`; peers dial back while this node joins.
 //! let response = cluster.serve(request);
 //! // 3. Components claim as they are built; once the configuration is loaded the node may own keys.
 //! let mut claims = cluster.claims("prometheus.scrape.default");
@@ -137,6 +137,7 @@
 //! ```
 
 mod auth;
+mod discovery;
 mod membership;
 mod metrics;
 mod node;
@@ -147,7 +148,8 @@ pub mod ring;
 pub mod slots;
 mod transport;
 
-pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
+pub use auth::{Key, KeyError, MAX_KEY_BYTES, MAX_KEYS, MIN_KEY_BYTES};
+pub use discovery::{DiscoveryError, PeerDiscovery};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
     ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
@@ -155,4 +157,4 @@ pub use node::{
     RequestError, StartError, StartEvent, StopEvent, Stopping,
 };
 pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
-pub use transport::{STREAM_PATH, Step, StreamBody, memory};
+pub use transport::{Channel, PeerTls, STREAM_PATH, Step, StreamBody, memory, takes};

@@ -45,12 +45,27 @@ pub(crate) struct Inbound {
     refusals: Refusals,
     streams: Places,
     closing: watch::Receiver<bool>,
+    /// Whether streams are taken only over TLS with a verified certificate.
+    pub(crate) needs_tls: bool,
 }
 
 impl Inbound {
-    pub(crate) fn new(local: Local, events: Events, gossip: GossipInbox, handlers: Handlers, closing: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        local: Local,
+        events: Events,
+        gossip: GossipInbox,
+        handlers: Handlers,
+        closing: watch::Receiver<bool>,
+        needs_tls: bool,
+    ) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        Self { local, events, gossip, handlers, handshakes, refusals: Refusals::default(), streams: Places::default(), closing }
+        let (refusals, streams) = (Refusals::default(), Places::default());
+        Self { local, events, gossip, handlers, handshakes, refusals, streams, closing, needs_tls }
+    }
+
+    /// Counts and logs a peer that was refused before it could open a stream.
+    pub(crate) fn refuse(&self, remote: Option<SocketAddr>, reason: Reason, detail: impl Into<String>) {
+        self.refusals.refused(&self.local, remote, &Refused { reason, detail: detail.into(), claimed: None });
     }
 
     /// Whether the node still takes streams and another handshake may begin.

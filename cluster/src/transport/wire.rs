@@ -219,7 +219,16 @@ impl Intent {
 
 /// Text of a peer, cut at a bound, without control characters: it ends in logs and pages.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT_BYTES / 4).collect()
+    cleaned(text, MAX_TEXT_BYTES / 4)
+}
+
+/// The same for a sentence: why a peer refuses this node, and what it would do about it.
+pub(crate) fn clean_detail(text: &str) -> String {
+    cleaned(text, MAX_TEXT_BYTES)
+}
+
+fn cleaned(text: &str, characters: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(characters).collect()
 }
 
 impl Process {
