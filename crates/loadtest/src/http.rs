@@ -1,10 +1,10 @@
-//! A small HTTP server on loopback and a client that fetches one page: what targets, receiver and fleet have in common. No routing and
+//! A small HTTP server and a client that fetches one page: what targets, receiver and fleet have in common. No routing and
 //! no TLS: each handler matches the paths it serves.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +27,9 @@ const MAX_CONNECTIONS: usize = 16_384;
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A port on loopback that the system gives.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// What a handler answers with.
 pub(crate) type Reply = Response<Pieces>;
 
@@ -36,7 +39,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
-/// A listener on a port that the system gave; dropping it ends it and its connections.
+/// A listener; dropping it ends it and its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -44,9 +47,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `127.0.0.1:0` and serves HTTP/1.1 and HTTP/2 without TLS.
-    pub(crate) async fn start<H: Handler>(handler: Arc<H>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Binds an address, [`LOOPBACK`] for any port on loopback, and serves HTTP/1.1 and HTTP/2 without TLS.
+    pub(crate) async fn bind<H: Handler>(address: SocketAddr, handler: Arc<H>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, accepting: tokio::spawn(accept(listener, handler)) })
     }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod demo;
 pub mod fleet;
 pub mod judge;
+pub mod load;
 pub mod measure;
 pub mod process;
 pub mod receiver;

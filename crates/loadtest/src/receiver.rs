@@ -1,4 +1,4 @@
-//! A remote write 1.0 receiver on loopback: checks what the protocol demands, unpacks a request within bounds and hands it to whoever
+//! A remote write 1.0 receiver: checks what the protocol demands, unpacks a request within bounds and hands it to whoever
 //! accepts it: [`Sink`] counts, [`crate::judge::Judge`] looks at every sample. Failures can be ordered. Cheap, since it runs beside what is
 //! measured.
 
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::clock::now_ms;
-use crate::http::{Handler, Reply, Server, text};
+use crate::http::{Handler, LOOPBACK, Reply, Server, text, with_type};
 pub use faults::{Failure, Faults, Lasts};
 use wire::{Counts, Malformed};
 
@@ -93,8 +93,12 @@ pub struct Receiver {
     server: Server,
 }
 
+/// Answers GET requests for pages beside `/api/v1/write`, by path and query: JSON, or `None` for a page that there is not.
+pub type Pages = Arc<dyn Fn(&str, &str) -> Option<serde_json::Value> + Send + Sync>;
+
 struct Shared {
     accept: Arc<dyn Accept>,
+    pages: Option<Pages>,
     faults: Faults,
     received: Counters,
     answers: Mutex<VecDeque<Answer>>,
@@ -117,8 +121,21 @@ impl Receiver {
     /// # Errors
     /// No port could be opened.
     pub async fn start(accept: Arc<dyn Accept>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { accept, faults: Faults::default(), received: Counters::default(), answers: Mutex::default() });
-        let server = Server::start(Arc::clone(&shared)).await?;
+        Self::bind(LOOPBACK, accept, None).await
+    }
+
+    /// Starts at an address, with further pages.
+    ///
+    /// # Errors
+    /// The address can't be had.
+    pub async fn listen(address: SocketAddr, accept: Arc<dyn Accept>, pages: Pages) -> std::io::Result<Self> {
+        Self::bind(address, accept, Some(pages)).await
+    }
+
+    async fn bind(address: SocketAddr, accept: Arc<dyn Accept>, pages: Option<Pages>) -> std::io::Result<Self> {
+        let (received, answers) = (Counters::default(), Mutex::default());
+        let shared = Arc::new(Shared { accept, pages, faults: Faults::default(), received, answers });
+        let server = Server::bind(address, Arc::clone(&shared)).await?;
         Ok(Self { shared, server })
     }
 
@@ -187,6 +204,9 @@ impl Counters {
 impl Handler for Shared {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
         let at_ms = now_ms();
+        if let Some(page) = self.page(&request) {
+            return page;
+        }
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let reply = self.answer(request, at_ms).await;
         let mut answers = self.answers.lock();
@@ -200,6 +220,13 @@ impl Handler for Shared {
 }
 
 impl Shared {
+    /// What is not a write request, where there are pages.
+    fn page(&self, request: &Request<Incoming>) -> Option<Reply> {
+        let pages = self.pages.as_ref().filter(|_| request.method() == Method::GET)?;
+        let page = pages(request.uri().path(), request.uri().query().unwrap_or_default())?;
+        Some(with_type(StatusCode::OK, HeaderValue::from_static("application/json"), vec![Bytes::from(format!("{page:#}\n"))]))
+    }
+
     async fn answer(&self, request: Request<Incoming>, at_ms: i64) -> Reply {
         if let Some(refusal) = check_head(&request) {
             return refusal;
