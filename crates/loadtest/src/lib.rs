@@ -11,6 +11,7 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod receiver;
+pub mod relay;
 pub mod targets;
 
 mod http;
