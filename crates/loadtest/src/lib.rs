@@ -12,6 +12,7 @@ pub mod measure;
 pub mod process;
 pub mod receiver;
 pub mod relay;
+pub mod scenario;
 pub mod targets;
 
 mod http;
