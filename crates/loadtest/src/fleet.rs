@@ -143,13 +143,7 @@ impl Fleet {
         if wanted > 0 {
             fleet.join().await?;
         }
-        let mut starts = JoinSet::new();
-        for _ in 1..wanted {
-            starts.spawn(fleet.add()?.start(fleet.addresses()));
-        }
-        while let Some(started) = starts.join_next().await {
-            started??;
-        }
+        fleet.join_several(wanted.saturating_sub(1)).await?;
         Ok(fleet)
     }
 
@@ -162,6 +156,25 @@ impl Fleet {
         let node = self.add()?;
         Arc::clone(&node).start(peers).await?;
         Ok(node)
+    }
+
+    /// Starts several nodes at once, with all live ones as their peers, and waits until all are ready.
+    ///
+    /// # Errors
+    /// One does not get ready.
+    pub async fn join_several(&self, count: usize) -> Result<Vec<Arc<Node>>, FleetError> {
+        let peers = self.addresses();
+        let mut starts = JoinSet::new();
+        let mut joined = Vec::new();
+        for _ in 0..count {
+            let node = self.add()?;
+            starts.spawn(Arc::clone(&node).start(peers.clone()));
+            joined.push(node);
+        }
+        while let Some(started) = starts.join_next().await {
+            started??;
+        }
+        Ok(joined)
     }
 
     /// Starts an ended node again: same name, port and storage.

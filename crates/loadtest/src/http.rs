@@ -19,11 +19,13 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::{Client as PooledClient, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections that one listener keeps open; agents keep one per target alive.
 const MAX_CONNECTIONS: usize = 16_384;
+/// Connections that wait to be accepted; what tokio takes by default.
+const BACKLOG: u32 = 1024;
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,14 +51,38 @@ pub(crate) struct Server {
 impl Server {
     /// Binds an address, [`LOOPBACK`] for any port on loopback, and serves HTTP/1.1 and HTTP/2 without TLS.
     pub(crate) async fn bind<H: Handler>(address: SocketAddr, handler: Arc<H>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, accepting: tokio::spawn(accept(listener, handler)) })
+        Self::serve(TcpListener::bind(address).await?, handler)
+    }
+
+    fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>) -> io::Result<Self> {
+        Ok(Self { address: listener.local_addr()?, accepting: tokio::spawn(accept(listener, handler)) })
+    }
+
+    /// Ends the listener and its connections, and keeps the port: whoever connects is refused.
+    pub(crate) async fn shut(mut self) -> io::Result<Shut> {
+        self.accepting.abort();
+        // The listener goes with its task, which is aborted only at its next turn.
+        let _ = (&mut self.accepting).await;
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        Ok(Shut(socket))
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+/// The port of a server that is shut.
+#[derive(Debug)]
+pub(crate) struct Shut(TcpSocket);
+
+impl Shut {
+    /// Serves there again.
+    pub(crate) fn open<H: Handler>(self, handler: Arc<H>) -> io::Result<Server> {
+        Server::serve(self.0.listen(BACKLOG)?, handler)
     }
 }
 

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::clock::now_ms;
-use crate::http::{Handler, LOOPBACK, Reply, Server, text, with_type};
+use crate::http::{Handler, LOOPBACK, Reply, Server, Shut, text, with_type};
 pub use faults::{Failure, Faults, Lasts};
 use wire::{Counts, Malformed};
 
@@ -90,7 +90,16 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Receiver {
     shared: Arc<Shared>,
-    server: Server,
+    address: SocketAddr,
+    door: tokio::sync::Mutex<Door>,
+}
+
+#[derive(Debug)]
+enum Door {
+    Open(Server),
+    Shut(Shut),
+    /// The port was lost on the way.
+    Gone,
 }
 
 /// Answers GET requests for pages beside `/api/v1/write`, by path and query: JSON, or `None` for a page that there is not.
@@ -136,13 +145,38 @@ impl Receiver {
         let (received, answers) = (Counters::default(), Mutex::default());
         let shared = Arc::new(Shared { accept, pages, faults: Faults::default(), received, answers });
         let server = Server::bind(address, Arc::clone(&shared)).await?;
-        Ok(Self { shared, server })
+        Ok(Self { shared, address: server.address(), door: tokio::sync::Mutex::new(Door::Open(server)) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.address
+    }
+
+    /// Goes down: breaks all connections and refuses new ones, until [`Self::open`].
+    ///
+    /// # Errors
+    /// The port was lost to somebody else.
+    pub async fn shut(&self) -> std::io::Result<()> {
+        let mut door = self.door.lock().await;
+        if let Door::Open(server) = std::mem::replace(&mut *door, Door::Gone) {
+            *door = Door::Shut(server.shut().await?);
+        }
+        Ok(())
+    }
+
+    /// Comes back at the same address.
+    ///
+    /// # Errors
+    /// It can't listen there any more.
+    pub async fn open(&self) -> std::io::Result<()> {
+        let mut door = self.door.lock().await;
+        *door = match std::mem::replace(&mut *door, Door::Gone) {
+            Door::Shut(shut) => Door::Open(shut.open(Arc::clone(&self.shared))?),
+            open => open,
+        };
+        Ok(())
     }
 
     /// The address for a sender's configuration.

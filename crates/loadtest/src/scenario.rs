@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::Problem;
+pub(crate) use check::check;
 pub use choice::{Choice, Picked};
 pub use file::{ScenarioError, parse, read};
 pub use promise::{Allow, Limit, Override};
