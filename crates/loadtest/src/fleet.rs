@@ -267,7 +267,9 @@ impl Drop for Fleet {
 fn directory(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), FleetError> {
     if let Some(dir) = wanted {
         std::fs::create_dir_all(dir).map_err(|source| system(format!("can't make {}", dir.display()), source))?;
-        return Ok((dir.to_owned(), None));
+        // Nodes run in folders of their own.
+        let dir = std::path::absolute(dir).map_err(|source| system(format!("where is {}", dir.display()), source))?;
+        return Ok((dir, None));
     }
     let temporary = tempfile::Builder::new().prefix("fleet-").tempdir();
     let temporary = temporary.map_err(|source| system("can't make a temporary directory".to_owned(), source))?;

@@ -74,8 +74,8 @@ pub struct StepReport {
 /// One promise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Promise {
-    /// What there may be only so much of: `gaps per target`, `gaps of other targets`, `duplicates`, `refused`, `markers`, `moved`, or `slots`,
-    /// of which there must be some.
+    /// What there may be only so much of: `gaps` altogether, or where a step may cost some, `gaps of a target that is hit` and `gaps of all other
+    /// targets`; `duplicates`, `refused`, `markers`, `moved`.
     pub of: &'static str,
     /// From when to when, in milliseconds from the first samples on.
     pub from_ms: i64,

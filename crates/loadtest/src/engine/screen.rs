@@ -12,6 +12,8 @@ use crate::report::{clock, short};
 const COLUMNS: usize = 79;
 /// Events below the table: it must stay on one screen, or it can't be redrawn.
 const EVENTS: usize = 12;
+/// Nodes that are listed, for the same reason; all are in the report.
+const ROWS: usize = 20;
 /// Without a terminal, a line of figures comes with every so many looks.
 const PLAIN_EVERY: u64 = 5;
 
@@ -96,7 +98,10 @@ fn table(view: &View, events: &[Event]) -> String {
         String::new(),
         cells(["node", "state", "targets", "samples/s", "gaps", "duplicates", "RSS"].map(str::to_owned)),
     ];
-    lines.extend(view.rows.iter().map(row));
+    lines.extend(view.rows.iter().take(ROWS).map(row));
+    if let Some(more) = view.rows.len().checked_sub(ROWS).filter(|more| *more > 0) {
+        lines.push(format!("{more} nodes more"));
+    }
     let total = View::targets(view);
     lines.push(cells([
         "total".to_owned(),

@@ -165,3 +165,95 @@ pub(crate) fn short(rate: f64) -> String {
         r => format!("{r:.0}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Figures;
+    use crate::scenario::Limit;
+
+    fn promise(of: &'static str, found: u64) -> Promise {
+        Promise { of, from_ms: 45_000, to_ms: 52_000, limit: Limit::AtMost(3), found, kept: found <= 3 }
+    }
+
+    fn report() -> Report {
+        let figures =
+            |gaps| Figures { slots: 900, gaps, most_gaps: gaps, longest_gap_ms: 2000 * gaps as i64, moved: 20, ..Figures::default() };
+        let start =
+            StepReport { step: "start".to_owned(), figures: figures(0), promises: vec![promise("duplicates", 0)], ..StepReport::default() };
+        let kill = StepReport {
+            step: "kill".to_owned(),
+            at_ms: 45_000,
+            nodes: vec!["node-1".to_owned()],
+            took_ms: Some(0),
+            first_scrape_ms: Some(1340),
+            figures: figures(4),
+            promises: vec![promise("gaps of a target that is hit", 4), promise("duplicates", 0)],
+            ..StepReport::default()
+        };
+        let node = NodeCost {
+            name: "node-1".to_owned(),
+            state: "killed".to_owned(),
+            seconds: 45.0,
+            samples: 450_000,
+            samples_per_second: Some(10_000.0),
+            cpu_seconds: 0.9,
+            cpu_us_per_sample: Some(2.0),
+            rss_bytes: 21 << 20,
+            peak_rss_bytes: 22 << 20,
+            ..NodeCost::default()
+        };
+        let worst = TargetScore {
+            target: "target-00007".to_owned(),
+            gaps: 4,
+            never_scraped: 4,
+            missing_at_ms: vec![5, 6],
+            ..TargetScore::default()
+        };
+        Report {
+            scenario: "kill".to_owned(),
+            seconds: 60.0,
+            targets: 60,
+            series: 30_300,
+            total: figures(4),
+            steps: vec![start, kill],
+            nodes: vec![node],
+            worst: vec![worst],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn what_was_broken_is_told_with_the_worst_targets() {
+        let expected = "\
+kill: 60 s, 60 targets, 30300 series, 0 samples in 0 requests, 0.0 bytes a sample
+
+step            at  took  taken over  slots  gaps  worst  double  refused  markers  moved
+start        00:00     -           -    900     0      -       0        0        0     20    kept
+kill node-1  00:45     -       1.3 s    900     4  8.0 s       0        0        0     20  BROKEN
+total                  -           -    900     4  8.0 s       0        0        0     20
+
+node    at the end  targets  samples/s  CPU s  µs/sample  cores     RSS    peak
+node-1      killed        -      10.0k   0.90       2.00  0.020  21 MiB  22 MiB
+
+kill at 00:45: 4 gaps of a target that is hit, 3 allowed, from 45.0 s to 52.0 s
+  target-00007: 4 gaps (4 never scraped, 0 lost), 0 duplicates, 0 partial; missed at [5, 6]
+FAILED: 2 of 3 promises kept";
+        assert_eq!(table(&report()), expected);
+    }
+
+    #[test]
+    fn an_interrupted_run_and_one_without_slots_say_so() {
+        let mut report = report();
+        report.steps.pop();
+        (report.passed, report.interrupted) = (true, true);
+        assert!(table(&report).ends_with("PASSED: 1 of 1 promises kept, as far as it went: it was interrupted"));
+        (report.passed, report.interrupted, report.total) = (false, false, Figures::default());
+        assert!(table(&report).ends_with("FAILED: nothing was scraped"));
+    }
+
+    #[test]
+    fn rates_are_short() {
+        assert_eq!([0.0, 9_999.0, 15_120.0, 2_500_000.0].map(short), ["0", "9999", "15.1k", "2.5M"]);
+    }
+}

@@ -7,7 +7,7 @@ use crate::clock::millis;
 use crate::engine::{Done, Event, Mark, Moment};
 use crate::judge::{Judge, TargetScore, Window};
 use crate::receiver::Received;
-use crate::scenario::{Allow, Limit, Scenario};
+use crate::scenario::{Action, Allow, Limit, Scenario};
 use crate::targets::Targets;
 
 /// Targets that a report names.
@@ -98,51 +98,56 @@ impl Evidence<'_> {
         figures.add_totals(&from.totals, &to.totals);
         figures.missing_markers = to.missing_stale.saturating_sub(from.missing_stale);
         let allow = active.iter().fold(Allow::NOTHING, |allow, number| allow.or(self.scenario.allow(&self.scenario.steps[*number])));
-        let (share, others) = self.gaps(&scores, active);
+        let (limit, share, others) = self.gaps(&scores, active);
         let markers = figures.missing_markers + figures.false_markers;
         // Half an interval is not much, but a second sample within it is one too many.
         let duplicates = figures.duplicates.max(figures.duplicate_samples);
-        let found = [
-            ("gaps per target", allow.gaps, share),
-            ("gaps of other targets", Limit::AtMost(0), others),
+        // Where no target may have gaps, none is another one.
+        let mut found = match limit {
+            Limit::AtMost(0) => vec![("gaps", limit, others)],
+            limit => vec![("gaps of a target that is hit", limit, share), ("gaps of all other targets", Limit::AtMost(0), others)],
+        };
+        found.extend([
             ("duplicates", allow.duplicates, duplicates),
             ("refused", allow.refused, figures.refused_samples),
             ("markers", allow.markers, markers),
             ("moved", allow.moved, figures.moved),
-        ];
+        ]);
         let (from_ms, to_ms) = (from.at_ms - self.begun_ms, to.at_ms - self.begun_ms);
         let promise =
             |(of, limit, found): (&'static str, Limit, u64)| Promise { of, from_ms, to_ms, limit, found, kept: limit.permits(found) };
-        step.promises.extend(found.map(promise));
+        step.promises.extend(found.into_iter().map(promise));
         step.figures.add(&figures);
     }
 
-    /// The most gaps of a target that may have some, and the gaps of all others. A scrape that came in part counts as a gap where none may be.
-    fn gaps(&self, scores: &[TargetScore], active: &[usize]) -> (u64, u64) {
-        let mut limits: HashMap<&str, Limit> = HashMap::new();
-        let mut of_all = Limit::AtMost(0);
+    /// How many gaps those targets may have that may have some, the most that one of them has, and the gaps of all others; of these a scrape
+    /// that came in part is one too.
+    fn gaps(&self, scores: &[TargetScore], active: &[usize]) -> (Limit, u64, u64) {
+        let none = Limit::AtMost(0);
+        let (mut hit, mut of_all): (HashMap<&str, Limit>, Limit) = (HashMap::new(), none);
         for number in active {
-            let gaps = self.scenario.allow(&self.scenario.steps[*number]).gaps;
+            let step = &self.scenario.steps[*number];
+            let gaps = self.scenario.allow(step).gaps;
             match &self.done[*number].share {
-                None => of_all = of_all.or(gaps),
-                Some(share) => share.iter().for_each(|target| {
-                    let limit = limits.entry(target).or_insert(Limit::AtMost(0));
+                // Both sides of a cut scrape all targets, and get in each other's way.
+                Some(share) if !matches!(step.action, Action::Cut(..)) => share.iter().for_each(|target| {
+                    let limit = hit.entry(target).or_insert(none);
                     *limit = limit.or(gaps);
                 }),
+                _ => of_all = of_all.or(gaps),
             }
         }
-        let (mut most, mut others) = (0, 0);
+        let (mut widest, mut most, mut others) = (of_all, 0, 0);
         for score in scores {
-            let limit = limits.get(score.target.as_str()).copied().unwrap_or(Limit::AtMost(0)).or(of_all);
-            if limit == Limit::AtMost(0) {
+            let limit = hit.get(score.target.as_str()).copied().unwrap_or(none).or(of_all);
+            widest = widest.or(limit);
+            if limit == none {
                 others += score.gaps + score.partial;
             } else {
                 most = most.max(score.gaps);
             }
         }
-        // Where no target may have gaps, all are the same.
-        let none_may = of_all == Limit::AtMost(0) && limits.values().all(|limit| *limit == Limit::AtMost(0));
-        if none_may { (others, 0) } else { (most, others) }
+        (widest, most, others)
     }
 
     fn scores(&self, from_ms: i64, to_ms: i64) -> Vec<TargetScore> {

@@ -71,6 +71,14 @@ fn alone(step: &Step, scenario: &Scenario) -> Option<String> {
 fn in_time(step: &Step, scenario: &Scenario) -> Option<String> {
     let least = (step.at + step.action.lasts()).max(scenario.over(step)) + scenario.interval();
     let length = scenario.length();
+    if step.line == 0 && length < least {
+        // The steps of the default story stand at quarters of the time.
+        let quarter = scenario.over(step) - step.at + scenario.interval();
+        let least = (4 * quarter).as_secs_f64().ceil();
+        return Some(format!(
+            "--for must be at least {least}s with this interval: a quarter of it has to hold the detection of a crash and some intervals"
+        ));
+    }
     (length < least).then(|| {
         format!(
             "{} at {:?}: its effects may last until {least:?}, but the whole ends after {length:?}; let it take longer with `for: {}s` (--for)",

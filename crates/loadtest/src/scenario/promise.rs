@@ -96,7 +96,7 @@ impl Visitor<'_> for LimitVisitor {
 /// What a step may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Allow {
-    /// Slots that each target of the nodes it hits may miss; no other target may miss any.
+    /// Slots that each target may miss that it hits: those of the nodes that it happens to, where it is a fault of theirs, else all.
     pub gaps: Limit,
     /// Samples beyond the first in their slots.
     pub duplicates: Limit,
@@ -209,6 +209,7 @@ impl Scenario {
     pub fn over(&self, step: &Step) -> Duration {
         let healed = match step.action {
             Action::Kill(_) => self.detection(step),
+            Action::Pause(..) | Action::Cut(..) if step.action.is_short() => CRASH,
             Action::Pause(..) | Action::Cut(..) => SILENCE,
             _ => Duration::ZERO,
         };

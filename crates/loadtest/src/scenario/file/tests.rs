@@ -162,6 +162,7 @@ fn a_file_that_is_not_there_is_named_and_paths_are_meant_from_the_file() {
 fn the_default_story_makes_sense_and_a_short_one_does_not() {
     let story = |nodes, length| check(&Scenario::story(nodes, Some(S(length))));
     assert_eq!(story(3, 60), []);
-    assert!(story(3, 20)[0].text.starts_with("kill at 15s"), "{:?}", story(3, 20));
+    assert!(story(3, 20)[0].text.starts_with("--for must be at least 36s with this interval"), "{:?}", story(3, 20));
+    assert_eq!(story(3, 36), []);
     assert!(story(1, 60)[0].text.contains("one must stay"));
 }
