@@ -13,8 +13,12 @@ use support::{collector, debian_file, free_port, get, pause, until};
 use tokio::process::Command;
 
 const CONFIG: &str = "prometheus.scrape \"dead\" {\n\ttargets = [{\"__address__\" = \"127.0.0.1:1\"}, {\"__address__\" = \"127.0.0.1:2\"}, \
-                      {\"__address__\" = \"127.0.0.1:3\"}]\n\tforward_to = []\n\tscrape_interval = \"1s\"\n\tscrape_timeout = \"1s\"\n\tclustering {\n\t\t\
+                      {\"__address__\" = \"127.0.0.1:3\"}, \
+                      {\"__address__\" = \"127.0.0.1:3\", \"shard\" = \"2\"}]\n\tforward_to = []\n\tscrape_interval = \"1s\"\n\tscrape_timeout = \"1s\"\n\tclustering {\n\t\t\
                       enabled = true\n\t}\n}\n";
+
+/// Two targets have it.
+const SHARED_URL: &str = "http://127.0.0.1:3/metrics";
 
 /// A node with flags of its own.
 fn node(folder: &Path, name: &str, peer: Option<&str>, flags: &[String]) -> (Process, String) {
@@ -123,10 +127,13 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str::<Value>(&text).unwrap()
     };
-    until("three targets have owners", Duration::from_secs(20), || async {
+    until("four targets have owners, those of one URL the same", Duration::from_secs(20), || async {
         let answer = ask().await;
         let targets = answer["data"]["activeTargets"].as_array().unwrap();
-        targets.len() == 3 && targets.iter().all(|target| target["owner"].as_str().is_some_and(|owner| !owner.is_empty()))
+        let owner = |target: &Value| target["owner"].as_str().unwrap_or_default().to_owned();
+        let owners: Vec<String> = targets.iter().map(owner).collect();
+        let shared: Vec<String> = targets.iter().filter(|target| target["scrapeUrl"] == SHARED_URL).map(owner).collect();
+        owners.len() == 4 && !owners.contains(&String::new()) && shared.len() == 2 && shared[0] == shared[1]
     })
     .await;
     assert!(ask().await["warnings"].is_null());
@@ -138,11 +145,15 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
     until("the node that is asked knows all members", Duration::from_secs(20), || async {
         let nodes: Vec<Value> = serde_json::from_slice(&told("nodes", "json").await.stdout).unwrap();
         let targets: u64 = nodes.iter().map(|node| node["targets"].as_u64().unwrap()).sum();
-        nodes.len() == 3 && targets == 3 && nodes.iter().all(|node| node["state"] == "participant")
+        nodes.len() == 3
+            && targets == 4
+            && nodes.iter().all(|node| node["state"] == "participant" && node["known"] == 3 && node["differs"] == false)
     })
     .await;
     let table = String::from_utf8(told("targets", "table").await.stdout).unwrap();
-    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics  prometheus.scrape.dead  node-"), "{table}");
+    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics "), "{table}");
+    let by_labels = "{instance=\"127.0.0.1:3\", job=\"prometheus.scrape.dead\", shard=\"2\"}  prometheus.scrape.dead  node-";
+    assert!(table.contains(&format!("{SHARED_URL} {by_labels}")), "{table}");
     fleet.node(2).unwrap().pause();
     let partial = ask().await;
     let warnings = partial["warnings"].to_string();

@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
     /// Keys held here.
+    pub(crate) target_set_mismatch: IntGauge,
     pub(crate) held_keys: IntGauge,
     /// Slots that were refused because this node had been late or had lost the key meanwhile.
     pub(crate) slots_refused: IntCounter,
@@ -74,6 +75,16 @@ pub(crate) struct Metrics {
     pub(crate) clock_offset: Gauge,
     clock_skew: GaugeVec,
     skews_shown: Mutex<BTreeSet<Arc<str>>>,
+    /// Epoch of the table of placement that this node goes by.
+    pub(crate) placement_epoch: IntGauge,
+    /// Keys in it.
+    pub(crate) placement_keys: IntGauge,
+    /// Keys that tables of this node's writing have moved.
+    pub(crate) placement_moves: IntCounter,
+    /// What this node's keys weigh.
+    pub(crate) load: IntGauge,
+    /// The busiest node's load over the mean of all.
+    pub(crate) load_ratio: Gauge,
     ownership: Ownership,
 }
 
@@ -143,6 +154,10 @@ impl Metrics {
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
             name_conflict: new.gauge("collector_cluster_name_conflict", "1 while another process has this node's name")?,
+            target_set_mismatch: new.gauge(
+                "collector_cluster_target_set_mismatch",
+                "Members of the same configuration whose discovered targets have differed from this node's for 2 minutes",
+            )?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,
@@ -154,6 +169,14 @@ impl Metrics {
                 &["peer"],
             )?)?,
             skews_shown: Mutex::default(),
+            placement_epoch: new.gauge("collector_cluster_placement_epoch", "Epoch of the table of placement that this node goes by")?,
+            placement_keys: new.gauge("collector_cluster_placement_keys", "Keys that have a place in the table of placement")?,
+            placement_moves: new
+                .counter("collector_cluster_placement_moves_total", "Keys moved by tables of placement that this node has written")?,
+            load: new.gauge("collector_cluster_load", "Work in a minute that the keys held here take: samples, for scrapes")?,
+            load_ratio: new.register(Gauge::with_opts(
+                new.opts("collector_cluster_load_ratio", "The busiest node's load over the mean of all, as this node knows them"),
+            )?)?,
             ownership: new.register(Ownership::new(cluster)?)?,
         }
         .with_constants(&new)

@@ -68,6 +68,13 @@ impl Ring {
         self.first_accepted_after(self.owner_index(key)?, key, accepts)
     }
 
+    /// All members in `key`'s order of preference, `owner` first.
+    pub(crate) fn preference(&self, owner: usize, key: u64) -> Vec<usize> {
+        let mut others: Vec<usize> = (0..self.members.len()).filter(|index| *index != owner).collect();
+        others.sort_unstable_by_key(|index| (fallback_rank(self.hashes[*index], key), *index));
+        std::iter::once(owner).chain(others).collect()
+    }
+
     /// The same for a caller that has the owner's index at hand.
     pub(crate) fn first_accepted_after(&self, owner: usize, key: u64, accepts: impl Fn(usize) -> bool) -> Option<usize> {
         if accepts(owner) {

@@ -24,6 +24,7 @@ pub fn start(options: &Options, listening: SocketAddr, registry: &Registry) -> R
     let advertised = advertised(flags, listening)?;
     let config = Config {
         cluster_name: flags.name.clone(),
+        zone: flags.zone.clone(),
         default_port: listening.port(),
         rejoin_interval: flags.rejoin_interval,
         max_join_peers: flags.max_join_peers,

@@ -82,6 +82,9 @@ pub struct ClusterFlags {
     /// Name of the fleet; nodes of another name are refused
     #[arg(long = "cluster.name", env = "COLLECTOR_CLUSTER_NAME", default_value = "", value_name = "NAME")]
     pub name: String,
+    /// Where this node is, such as an availability zone: copies of a target are scraped in different zones
+    #[arg(long = "cluster.zone", env = "COLLECTOR_CLUSTER_ZONE", default_value = "", value_name = "NAME")]
+    pub zone: String,
     /// A new fleet waits for this many nodes before it scrapes; 0 for no wait
     #[arg(long = "cluster.wait-for-size", env = "COLLECTOR_CLUSTER_WAIT_FOR_SIZE", default_value_t = 0, value_name = "N")]
     pub wait_for_size: usize,

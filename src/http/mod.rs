@@ -2,24 +2,34 @@
 //! data runtime.
 
 mod components;
+mod explain;
+mod holding;
 mod listener;
 mod metrics;
+mod origin;
 mod places;
+mod simulate;
 mod targets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
 
 pub use listener::{Listener, MAX_CONNECTIONS, bind};
 pub use metrics::{Metrics, exposition_of};
 pub use places::Places;
-pub use targets::answer_peers;
+
+/// Lets other nodes ask what this one scrapes and how it sees keys.
+pub fn answer_peers(api: &Api, cluster: &cluster::Cluster) {
+    targets::answer_peers(api, cluster);
+    explain::answer_peers(cluster);
+}
 
 /// What the routes need of the program.
 #[derive(Clone)]
@@ -63,7 +73,11 @@ pub fn routes(api: Api, prefix: &str) -> Router {
         .route("/components", get(components::list))
         .route("/components/{*id}", get(components::one))
         .route("/peers", get(components::peers));
-    let prefixed = Router::new().nest("/api/v0/web", web).route("/api/v1/targets", get(targets::list));
+    let prefixed = Router::new()
+        .nest("/api/v0/web", web)
+        .route("/api/v1/targets", get(targets::list))
+        .route("/api/v1/cluster/explain", get(explain::explain))
+        .route("/api/v1/cluster/simulate", get(simulate::simulate));
     let unprefixed = Router::new()
         .route("/metrics", get(metrics::exposition))
         .route("/-/ready", get(ready))
@@ -110,6 +124,11 @@ async fn reload(State(api): State<Api>) -> Response {
 async fn unknown() -> Response {
     (StatusCode::NOT_FOUND, "Nothing is here. Try /metrics, /-/ready, /-/healthy, /api/v0/web/components, /api/v1/targets.\n")
         .into_response()
+}
+
+/// 400, in the shape of Prometheus' API.
+fn bad_request(error: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "status": "error", "errorType": "bad_data", "error": error }))).into_response()
 }
 
 /// Runs `work` on the data runtime, so that it can't make the control runtime late; `None` if it panicked.

@@ -21,6 +21,8 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
+    ownership::KeysDigest,
+    placement::Version,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
 };
 
@@ -201,18 +203,27 @@ fn seen(id: &ChitchatId, state: &NodeState, live: bool) -> Seen {
 }
 
 fn key_values(record: &Record) -> Vec<(String, String)> {
+    let targets = record.targets.map(|targets| ("targets", format!("{}:{:016x}", targets.count, targets.sum)));
     // The counter comes last: gossip spreads values in the order in which they were set.
-    [
+    let others = [
         ("state", record.state.as_str().to_owned()),
         ("phase", record.phase.number().to_string()),
         ("ready", record.ready.to_string()),
         ("left", record.left.to_string()),
         ("version", record.version.clone()),
         ("config_hash", record.config_hash.clone()),
+        ("placement", format!("{} {}", record.placement.epoch, record.placement.digest)),
+        ("load", record.load.to_string()),
+        ("zone", record.zone.clone()),
         ("counter", record.counter.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    targets.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What `key_values` made of a digest.
+fn digest(text: &str) -> Option<KeysDigest> {
+    let (count, sum) = text.split_once(':')?;
+    Some(KeysDigest { count: count.parse().ok()?, sum: u64::from_str_radix(sum, 16).ok()? })
 }
 
 fn record(identity: Identity, state: &NodeState) -> Option<Record> {
@@ -229,7 +240,16 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         counter: state.get("counter")?.parse().ok()?,
         version: clean(state.get("version")?),
         config_hash: clean(state.get("config_hash")?),
+        placement: state.get("placement").and_then(placement).unwrap_or_default(),
+        load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
+        zone: state.get("zone").map(clean).unwrap_or_default(),
+        targets: state.get("targets").and_then(digest),
     })
+}
+
+fn placement(text: &str) -> Option<Version> {
+    let (epoch, digest) = text.split_once(' ')?;
+    Some(Version { epoch: epoch.parse().ok()?, digest: digest.parse().ok()? })
 }
 
 /// chitchat's transport: sending means queueing, which never waits; receiving skips what makes no sense, since an error would
@@ -306,6 +326,10 @@ mod tests {
             counter: 1,
             version: "0.1.0".into(),
             config_hash: "abc".into(),
+            placement: Version { epoch: 3, digest: u64::MAX },
+            load: 7,
+            zone: "north".into(),
+            targets: Some(KeysDigest { count: 7, sum: u64::MAX }),
         }
     }
 

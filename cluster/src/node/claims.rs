@@ -123,10 +123,14 @@ impl Drop for Handover {
     }
 }
 
+/// Says what the keys of a domain that are held here weigh: work in a minute. Keys that were not measured yet are left out.
+pub(crate) type Weigher = Arc<dyn Fn() -> Vec<(u64, u64)> + Send + Sync>;
+
 /// What a domain's component and the node share.
 #[derive(Default)]
 pub(crate) struct Port {
     pub(crate) inbox: Inbox,
+    weigher: Mutex<Option<Weigher>>,
     /// The latest keys, until the node takes them.
     keys: Mutex<Option<Vec<KeySpec>>>,
 }
@@ -135,6 +139,11 @@ impl Port {
     /// The keys that were set since the last call, if any were.
     pub(crate) fn take_keys(&self) -> Option<Vec<KeySpec>> {
         self.keys.lock().take()
+    }
+
+    /// What the component has set to weigh its keys.
+    pub(crate) fn weigher(&self) -> Option<Weigher> {
+        self.weigher.lock().clone()
     }
 }
 
@@ -222,6 +231,14 @@ impl Claims {
     /// See [`KeySetter::set_keys`].
     pub fn set_keys(&self, keys: Vec<KeySpec>) {
         self.keys.set_keys(keys);
+    }
+
+    /// Lets the fleet balance the keys by what they cost: `weigher` says what each key that is held here takes, as work in a
+    /// minute, in units that are the same in all domains and on all nodes (samples, for scrapes). It leaves out what it has not
+    /// measured yet. It is called every few seconds on a thread for blocking work. Without it keys count as equal to nothing, and
+    /// the ring alone places them.
+    pub fn weigh_with(&self, weigher: impl Fn() -> Vec<(u64, u64)> + Send + Sync + 'static) {
+        *self.port.weigher.lock() = Some(Arc::new(weigher));
     }
 
     /// A handle that sets keys while another task waits for events.

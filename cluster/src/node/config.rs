@@ -39,6 +39,8 @@ pub struct Config {
     pub wait_for_size: usize,
     /// How long it waits at most; zero waits for ever.
     pub wait_timeout: Duration,
+    /// Where this node is (`--cluster.zone`): copies of a target go to different zones. Empty says nothing.
+    pub zone: String,
     /// The key that all members share, if any.
     pub key: Option<Key>,
     /// Pause between rounds of gossip.
@@ -60,6 +62,9 @@ pub enum ConfigError {
         "the cluster name has {0} bytes or unprintable characters, at most {MAX_NAME_BYTES} printable bytes are allowed: set --cluster.name"
     )]
     ClusterName(usize),
+    /// The zone is not printable or too long.
+    #[error("the zone has {0} bytes or unprintable characters, at most {MAX_NAME_BYTES} printable bytes are allowed: set --cluster.zone")]
+    Zone(usize),
     /// Peers can't dial this.
     #[error("peers can't reach this node at {0}: set --cluster.advertise-address to an IP and port of this node")]
     AdvertiseAddress(SocketAddr),
@@ -82,6 +87,7 @@ impl Config {
             max_join_peers: DEFAULT_MAX_JOIN_PEERS,
             wait_for_size: 0,
             wait_timeout: Duration::ZERO,
+            zone: String::new(),
             key: None,
             gossip_interval: DEFAULT_GOSSIP_INTERVAL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,6 +114,9 @@ impl Config {
         }
         if !printable(&self.cluster_name) {
             return Err(ConfigError::ClusterName(self.cluster_name.len()));
+        }
+        if !printable(&self.zone) {
+            return Err(ConfigError::Zone(self.zone.len()));
         }
         if self.advertise_addr.ip().is_unspecified() || self.advertise_addr.port() == 0 {
             return Err(ConfigError::AdvertiseAddress(self.advertise_addr));

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Peer,
     admit::Checked,
+    agreement::Agreement,
     claims::Port,
     config::Config,
     events::JoinEvent,
@@ -35,7 +36,7 @@ use crate::{
         gossip::{Gossip, Parts, digest_bytes},
         table::Table,
     },
-    ownership::{Holder, Name},
+    ownership::{Candidacy, Holder, Name},
     resolve::{ResolveError, Resolver},
     transport::{
         Connector, DialError, Event, Local, Step,
@@ -69,6 +70,14 @@ pub(crate) enum Command {
     ConfigHash(String),
     /// Where each key stands.
     Holders(oneshot::Sender<Vec<Holder>>),
+    /// What placement rests on.
+    Placement(oneshot::Sender<super::balance::Snapshot>),
+    /// Who should hold a key, in order.
+    Candidates { domain: Name, key: u64, answer: oneshot::Sender<Vec<Candidacy>> },
+    /// A table of placement to go by, if it is newer than the present one.
+    Adopt(Arc<crate::placement::Table>),
+    /// What is held here weighs so much.
+    Load(u64),
     /// Hand over everything and go.
     Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
 }
@@ -156,6 +165,9 @@ pub(crate) struct Progress {
     pub(super) skewed: BTreeSet<Name>,
     /// What the log may still be told of members.
     pub(super) log_budget: LogBudget,
+    /// Not before this time changed keys are told.
+    pub(super) next_keys: Instant,
+    pub(super) agreement: Agreement,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -186,6 +198,8 @@ impl Progress {
             clock_off: false,
             skewed: BTreeSet::new(),
             log_budget: LogBudget::new(now),
+            next_keys: now,
+            agreement: Agreement::default(),
             leaving: None,
         }
     }
@@ -260,6 +274,7 @@ impl Driver {
             self.read_gossip(now).await;
         }
         if report {
+            self.compare_keys(now);
             self.report_metrics();
             self.watch_clocks();
         }
@@ -319,6 +334,19 @@ impl Driver {
             Command::Holders(answer) => {
                 // Whoever asked may have gone.
                 drop(answer.send(self.owner.holders()));
+                Effects::default()
+            }
+            Command::Placement(answer) => {
+                drop(answer.send(self.owner.placement()));
+                Effects::default()
+            }
+            Command::Candidates { domain, key, answer } => {
+                drop(answer.send(self.owner.candidates(&domain, key)));
+                Effects::default()
+            }
+            Command::Adopt(table) => self.adopt(table),
+            Command::Load(load) => {
+                self.tell_load(load);
                 Effects::default()
             }
             Command::Leave { deadline, done } => {

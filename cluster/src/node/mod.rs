@@ -1,15 +1,19 @@
 //! A node of the fleet: [`Cluster`] is what the product holds. It starts the node's actor (`driver`), takes peers' streams from
 //! the listener, gives components their [`Claims`] and answers who is there. The parts: `join` and `search` find the fleet,
 //! `admit` lets peers in, `links` keeps streams, `owner` carries out what the ownership machine decides, `settle` draws the
-//! consequences, `leave` goes.
+//! consequences, `agreement` notices members that know other keys, `leave` goes.
 
 mod admit;
+mod agreement;
+mod ask;
+mod balance;
 mod claims;
 mod clock;
 mod config;
 mod driver;
 mod events;
 mod hold;
+mod insight;
 mod join;
 mod leave;
 mod links;
@@ -36,7 +40,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use prometheus::Registry;
-use prost::Message;
 use tokio::{
     runtime::Handle,
     sync::{broadcast, mpsc, oneshot, watch},
@@ -44,11 +47,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use balance::ForecastError;
 pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
 pub use clock::Clock;
 pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
 pub use events::JoinEvent;
 pub use hold::Hold;
+pub use insight::Insight;
 pub use owner::HANDOVER_TIMEOUT;
 pub use peer::{LeaveReport, Peer};
 pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
@@ -60,19 +65,19 @@ use crate::{
         table::Table,
     },
     metrics::Metrics,
-    ownership::{Holder, Settings},
+    ownership::{Candidacy, Holder, KeysDigest, Name, Settings},
+    placement::{Forecast, Version},
     resolve::{Dns, Resolver, SystemDns},
     transport::{
         Connector, Local, Pulses,
-        frame::Kind,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
-        outbox::Pushed,
         skew::Skews,
-        wire,
     },
 };
+use ask::Asker;
+use balance::Balancer;
 use driver::{Command, Driver, Inputs, Progress};
 use links::{Directory, Links};
 use owner::Owner;
@@ -114,11 +119,8 @@ struct Shared {
     handle: Handle,
     commands: mpsc::UnboundedSender<Command>,
     inbound: Inbound,
-    peers: Arc<ArcSwap<Vec<Peer>>>,
+    asker: Asker,
     trouble: Arc<ArcSwapOption<String>>,
-    directory: Directory,
-    pending: Pending,
-    handlers: Handlers,
     narration: broadcast::Sender<JoinEvent>,
     first_reader: Mutex<Option<broadcast::Receiver<JoinEvent>>>,
     clock: Clock,
@@ -197,7 +199,7 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, None)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, false)]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
@@ -207,6 +209,7 @@ impl Cluster {
             skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };
+        let balance_metrics = metrics.clone();
         let trouble = Arc::new(ArcSwapOption::empty());
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
@@ -245,21 +248,21 @@ impl Cluster {
             state: Progress::new(now),
         };
         let task = handle.spawn(driver.run(Inputs { events, commands, reports }));
+        let me = Arc::from(config.node_name.as_str());
+        let asker = Asker { me, peers, directory, pending, handlers: handlers.clone() };
+        let balancer = handle.spawn(Balancer::new(asker.clone(), commands_in.clone(), balance_metrics).run());
         let shared = Shared {
             config,
             handle: handle.clone(),
             commands: commands_in,
-            inbound: Inbound::new(local, events_in, gossip_in, handlers.clone(), closed),
-            peers,
+            inbound: Inbound::new(local, events_in, gossip_in, handlers, closed),
+            asker,
             trouble,
-            directory,
-            pending,
-            handlers,
             narration,
             first_reader: Mutex::new(Some(first_reader)),
             clock,
             next_claim: AtomicU64::new(1),
-            tasks: Mutex::new(vec![task.abort_handle()]),
+            tasks: Mutex::new(vec![task.abort_handle(), balancer.abort_handle()]),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -302,14 +305,33 @@ impl Cluster {
     /// Live members, this node included, by name.
     #[must_use]
     pub fn peers(&self) -> Arc<Vec<Peer>> {
-        self.shared.peers.load_full()
+        self.shared.asker.peers.load_full()
     }
 
-    /// Where each key that this node knows stands. Empty once the node has stopped.
+    /// A look at where keys stand, which does not keep the node running.
+    #[must_use]
+    pub fn insight(&self) -> Insight {
+        Insight::new(self.shared.commands.clone())
+    }
+
+    /// See [`Insight::holders`].
     pub async fn holders(&self) -> Vec<Holder> {
-        let (sender, answer) = oneshot::channel();
-        self.command(Command::Holders(sender));
-        answer.await.unwrap_or_default()
+        self.insight().holders().await
+    }
+
+    /// See [`Insight::candidates`].
+    pub async fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
+        self.insight().candidates(domain, key).await
+    }
+
+    /// Where keys would be if members of these names came and went, by the steps that the fleet would really take: `add` may name
+    /// nodes that don't exist yet.
+    ///
+    /// # Errors
+    /// See [`ForecastError`].
+    pub async fn forecast(&self, add: &[String], remove: &[String]) -> Result<Forecast, ForecastError> {
+        let names = |list: &[String]| list.iter().map(|name| Name::from(name.as_str())).collect();
+        balance::predict(&self.shared.asker, &self.shared.commands, names(add), names(remove)).await
     }
 
     /// What keeps this node from its fleet at present: the last failure of joining, or that the fleet is too small. `None` while
@@ -336,24 +358,7 @@ impl Cluster {
     /// # Errors
     /// See [`RequestError`].
     pub async fn request(&self, peer: &str, kind: &str, body: Bytes) -> Result<Bytes, RequestError> {
-        let shared = &self.shared;
-        if body.len() > MAX_BODY_BYTES {
-            return Err(RequestError::TooLarge(body.len()));
-        }
-        if peer == shared.config.node_name {
-            return shared.handlers.handle(kind, body).await.map_err(RequestError::Failed);
-        }
-        let stream = shared.directory.lock().get(peer).cloned();
-        let Some((session, outbox)) = stream else {
-            let known = shared.peers.load().iter().any(|known| known.name == peer);
-            return Err(if known { RequestError::NotConnected(peer.into()) } else { RequestError::UnknownPeer(peer.into()) });
-        };
-        let waiting = shared.pending.register(session)?;
-        let request = wire::Request { id: waiting.id, kind: kind.to_owned(), body };
-        match outbox.push(Kind::Request, request.encode_to_vec().into()) {
-            Pushed::Queued | Pushed::DroppedOldest => waiting.answer().await,
-            Pushed::Overflow | Pushed::Closed => Err(RequestError::NotConnected(peer.into())),
-        }
+        self.shared.asker.request(peer, kind, body).await
     }
 
     /// Answers other members' questions of `kind` with `handler`, which runs on the node's runtime: heavy work belongs
@@ -363,7 +368,7 @@ impl Cluster {
         H: Fn(Bytes) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Bytes, String>> + Send + 'static,
     {
-        self.shared.handlers.set(kind, handler);
+        self.shared.asker.handlers.set(kind, handler);
     }
 
     /// Hands over everything that is held, as long as `patience` lasts, says goodbye to all members and stops. Components keep
@@ -403,5 +408,9 @@ fn first_record(config: &Config, generation: u64) -> Record {
         counter: 0,
         version: config.version.clone(),
         config_hash: String::new(),
+        placement: Version::default(),
+        load: 0,
+        zone: config.zone.clone(),
+        targets: Some(KeysDigest::default()),
     }
 }

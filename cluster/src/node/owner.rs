@@ -12,12 +12,16 @@ use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
 use super::{
+    balance::Snapshot,
     claims::{Handover, Port, StartEvent, StopEvent, Stopping},
     clock::Clock,
     driver::Command,
     hold::{Fence, Hold},
 };
-use crate::ownership::{Action, Counters, Envelope, Holder, KeySpec, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View};
+use crate::ownership::{
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
+};
+use crate::placement::Table;
 
 /// How long a component may take to say what it hands over with a key; then the key goes without it.
 pub const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,8 +93,38 @@ impl Owner {
         self.domains.values().map(|domain| domain.holds.len()).sum()
     }
 
+    /// The keys that components have set.
+    pub(crate) fn keys_digest(&self) -> KeysDigest {
+        self.machine.keys_digest()
+    }
+
     pub(crate) fn holders(&self) -> Vec<Holder> {
         self.machine.holders().collect()
+    }
+
+    /// The table of placement that the machine goes by.
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        self.machine.table()
+    }
+
+    /// What placement rests on now.
+    pub(crate) fn placement(&self) -> Snapshot {
+        Snapshot {
+            table: self.machine.table().clone(),
+            proposal: self.machine.proposal().clone(),
+            held: self.machine.held(),
+            weighers: self.domains.iter().filter_map(|(name, domain)| Some((name.clone(), domain.port.weigher()?))).collect(),
+        }
+    }
+
+    /// In which order members should hold a key, by this node's view.
+    pub(crate) fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
+        self.machine.candidates(domain, key)
+    }
+
+    /// A newer table has come.
+    pub(crate) fn adopt(&mut self, table: Arc<Table>) -> Effects {
+        self.input(|machine, now| machine.set_table(now, table))
     }
 
     /// The machine's totals.
@@ -197,9 +231,10 @@ impl Owner {
         self.fence_all();
         self.settings.incarnation = incarnation;
         self.past = self.counters();
+        let table = self.machine.table().clone();
         self.machine = Ownership::new(self.settings.clone(), self.clock.now());
         self.answers.clear();
-        let mut effects = Effects::default();
+        let mut effects = self.adopt(table);
         let keys: Vec<_> = self.domains.iter().filter_map(|(name, domain)| Some((name.clone(), domain.keys.clone()?))).collect();
         for (name, keys) in keys {
             effects.add(self.input(|machine, now| machine.set_keys(now, &name, &keys)));

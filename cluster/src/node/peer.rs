@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::membership::{Record, State};
+use crate::placement::Version;
 
 /// A member as the API and the UI show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +27,22 @@ pub struct Peer {
     pub ready: bool,
     /// When its process started, by its own clock.
     pub started: SystemTime,
+    /// The table of placement that it goes by.
+    pub placement: Version,
+    /// What it holds weighs so much: work in a minute, in the units of its components. A few seconds old.
+    pub load: u64,
+    /// Where it is, empty if it has not been told.
+    pub zone: String,
+    /// How many keys it has discovered in all domains, held or not; `None` if its version does not tell.
+    pub keys: Option<u64>,
+    /// Whether these have been others than this node's for longer than discoveries lag, though its configuration is the same.
+    pub keys_differ: bool,
     /// Milliseconds by which its clock is ahead of this node's, once that was measured; `None` for this node.
     pub clock_ahead_ms: Option<i64>,
 }
 
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool, clock_ahead_ms: Option<i64>) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, keys_differ: bool) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -41,7 +52,12 @@ impl Peer {
             config_hash: record.config_hash.clone(),
             ready: record.ready,
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
-            clock_ahead_ms,
+            clock_ahead_ms: None,
+            placement: record.placement,
+            load: record.load,
+            zone: record.zone.clone(),
+            keys: record.targets.map(|targets| targets.count),
+            keys_differ,
         }
     }
 }

@@ -31,6 +31,7 @@ impl Driver {
         self.synchronise(now);
         self.tell_ring(now);
         self.decide_state(now);
+        self.tell_keys(now);
         self.leave_if_done(now);
         if self.state.unpublished {
             self.publish().await;
@@ -157,8 +158,10 @@ impl Driver {
         let me = self.local.record();
         let timer = self.local.metrics.update_duration.start_timer();
         let members = self.table.alive().chain([&me]).map(member).collect();
+        let zoned = self.table.alive().chain([&me]).filter(|record| !record.zone.is_empty());
+        let zones = zoned.map(|record| (record.identity.name.clone(), record.zone.as_str().into())).collect();
         let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict;
-        let effects = self.owner.set_view(View { members, synced, ready: self.state.ready });
+        let effects = self.owner.set_view(View { members, zones, synced, ready: self.state.ready });
         timer.observe_duration();
         self.carry_out(effects);
         self.report_metrics();
@@ -167,8 +170,10 @@ impl Driver {
     pub(super) fn update_peers(&self) {
         let me = self.local.record();
         let skew = |record: &Record| self.local.skews.of(&record.identity.name).map(|skew| skew.ahead_ms);
-        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false, skew(record))).collect();
-        peers.push(Peer::of(&me, true, None));
+        let differs = |record: &Record| self.state.agreement.differs(&record.identity.name);
+        let seen = |record: &Record| Peer { clock_ahead_ms: skew(record), ..Peer::of(record, false, differs(record)) };
+        let mut peers: Vec<_> = self.table.alive().map(seen).collect();
+        peers.push(Peer::of(&me, true, false));
         peers.sort_by(|one, other| one.name.cmp(&other.name));
         self.peers.store(Arc::new(peers));
     }

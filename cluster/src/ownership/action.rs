@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::message::Envelope;
 use super::view::Name;
+use crate::placement::Basis;
 
 /// Something that the driver is to do, in the order given.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,12 +132,28 @@ pub struct Holder {
     pub phase: Phase,
     /// Who should hold it by this node's view: the ring's proposal, or the next node that knows the key. `None` without any.
     pub proposed: Option<Name>,
+    /// What that rests on.
+    pub basis: Basis,
     /// Milliseconds since the epoch since when this node holds it.
     pub since_ms: Option<u64>,
     /// How it came to this node, while held.
     pub reason: Option<StartReason>,
     /// The last time that it came or went.
     pub last_move: Option<Move>,
+}
+
+/// Most members that are told to be in line for a key.
+pub const MAX_CANDIDATES: usize = 5;
+
+/// A member in line for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidacy {
+    /// Its name.
+    pub name: Name,
+    /// Why it is in this place of the line.
+    pub basis: Basis,
+    /// Whether it is not known to lack the key: the first that knows it should hold it.
+    pub knows: bool,
 }
 
 /// A key's coming or going.

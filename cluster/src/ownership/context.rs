@@ -1,4 +1,6 @@
-//! What a domain's rules need beside the domain itself: clocks, peers, ring, own standing, and where results go.
+//! What a domain's rules need beside the domain itself: clocks, peers, the proposal, own standing, and where results go.
+
+use std::sync::Arc;
 
 use super::action::Counters;
 use super::entry::Entry;
@@ -6,7 +8,7 @@ use super::mutant::Mutant;
 use super::outbox::Outbox;
 use super::peers::{PeerId, Peers};
 use super::view::{MemberState, Name, Now, Settings};
-use crate::ring::Ring;
+use crate::placement::{Proposal, Seat};
 
 /// An instant further ahead of one's own clock than this is a clock gone wrong, and is not waited for.
 const MAX_AHEAD_MS: u64 = 5_000;
@@ -20,24 +22,23 @@ pub(super) enum Candidate {
     Nobody,
 }
 
-/// The ring and how its members' indices map to peers.
+/// What ring and table propose, and how the members' indices map to peers.
 #[derive(Debug)]
 pub(super) struct Placement {
-    pub(super) ring: Ring,
+    pub(super) proposal: Arc<Proposal>,
     /// For each of the ring's members its number; `None` is this node.
     pub(super) ids: Vec<Option<PeerId>>,
 }
 
 impl Placement {
-    /// Index of the ring's owner of a key, for [`Entry::owner`].
-    pub(super) fn owner(&self, key: u64) -> Option<u32> {
-        self.ring.owner_index(key).and_then(|index| u32::try_from(index).ok())
+    /// Where a key is to be, for [`Entry::seat`].
+    pub(super) fn seat(&self, domain: &str, key: u64) -> Seat {
+        self.proposal.seat(domain, key)
     }
 
     /// Index of the first member in a key's order of preference that is not known to lack it.
     pub(super) fn first(&self, key: u64, entry: &Entry) -> Option<usize> {
-        debug_assert_eq!(entry.owner, self.owner(key));
-        self.ring.first_accepted_after(entry.owner? as usize, key, |index| match self.ids[index] {
+        self.proposal.first_accepted(key, &entry.seat, |index| match self.ids[index] {
             None => entry.discovered(),
             Some(peer) => !entry.unknown_at.contains(&peer),
         })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, Move, Start, StartReason, StopReason};
 use super::context::{Candidate, Context};
+use super::digest::DomainDigest;
 use super::entry::{Entry, Held, Hold, TRAIL_MS};
 use super::mutant::Mutant;
 use super::peers::PeerId;
@@ -24,13 +25,15 @@ pub(super) struct Domain {
     pub(super) keys: BTreeMap<u64, Entry>,
     /// Keys that `tick` must look at; those that need nothing are dropped from it when it does.
     pub(super) unsettled: BTreeSet<u64>,
+    /// Of the discovered keys.
+    pub(super) digest: DomainDigest,
     /// Number of entries whose key is not discovered.
     notes: usize,
 }
 
 impl Domain {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
+        Self { digest: DomainDigest::new(&name), name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
     }
 
     /// Entries of keys that are not discovered.
@@ -54,7 +57,7 @@ impl Domain {
         let cluster = if by_host { &*cx.settings.me } else { cx.settings.cluster.as_str() };
         let clock = SlotClock::new(cluster, key, interval_ms);
         let known = self.keys.contains_key(&key);
-        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.owner(key), cx.now.mono_ms));
+        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
         if entry.clock == Some(clock) {
             return;
         }
@@ -62,6 +65,9 @@ impl Domain {
             self.notes -= 1;
         }
         let rescheduled = entry.clock.replace(clock).is_some();
+        if !rescheduled {
+            self.digest.add(key);
+        }
         if rescheduled && let Hold::Held(held) = &mut entry.hold {
             held.first_slot = clock.next_after(cx.now.wall_ms);
             cx.out.act(Action::Start(Start {
@@ -91,7 +97,9 @@ impl Domain {
             if std::mem::take(&mut entry.vouched) {
                 vouched.push(*key);
             }
-            entry.clock = None;
+            if entry.clock.take().is_some() {
+                self.digest.remove(*key);
+            }
             entry.confirmed = None;
             entry.unknown_at.clear();
             entry.note_until = entry.note_until.max(cx.now.mono_ms.saturating_add(TRAIL_MS));
@@ -107,15 +115,15 @@ impl Domain {
         if !self.keys.contains_key(&key) {
             cx.room_for_notes = cx.room_for_notes.checked_sub(1)?;
             self.notes += 1;
-            self.keys.insert(key, Entry::note(cx.placement.owner(key), cx.now.mono_ms));
+            self.keys.insert(key, Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
         }
         self.keys.get_mut(&key)
     }
 
-    /// Looks at every key after peers, ring or own standing have changed.
+    /// Looks at every key after peers, proposal or own standing have changed.
     pub(super) fn refresh(&mut self, cx: &mut Context<'_>) {
         for (key, entry) in &mut self.keys {
-            entry.owner = cx.placement.owner(*key);
+            entry.seat = cx.placement.seat(&self.name, *key);
             entry.forget_gone(cx.peers);
             entry.hurry(cx.now.mono_ms);
             if entry.attend(cx, &self.name, *key) {

@@ -2,6 +2,7 @@
 //! returns what is to be done.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::action::{Action, Counters, Stopped};
 use super::claim::{Lead, Pointers};
@@ -12,6 +13,7 @@ use super::mutant::Mutant;
 use super::outbox::Outbox;
 use super::peers::{Introduction, PeerId, Peers};
 use super::view::{KeySpec, Member, MemberState, Name, Now, Settings, View};
+use crate::placement::{Proposal, Table};
 use crate::ring::Ring;
 
 /// Most domains, those included that only peers speak of.
@@ -29,6 +31,7 @@ pub struct Ownership {
     pub(super) domains: BTreeMap<Name, Domain>,
     pub(super) peers: Peers,
     pub(super) placement: Placement,
+    table: Arc<Table>,
     pub(super) standing: Standing,
     /// Latest readings of the clocks.
     last: Now,
@@ -51,7 +54,11 @@ impl Ownership {
             counters: Counters::default(),
             domains: BTreeMap::new(),
             peers: Peers::default(),
-            placement: Placement { ring: Ring::new(Vec::<Name>::new()), ids: Vec::new() },
+            placement: Placement {
+                proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &BTreeMap::new(), &Table::default())),
+                ids: Vec::new(),
+            },
+            table: Arc::default(),
             standing: Standing::default(),
             last: now,
             view: View::default(),
@@ -80,6 +87,27 @@ impl Ownership {
             self.refresh(&mut out);
         }
         self.leave(out)
+    }
+
+    /// Takes the table that corrects the ring. Every key is looked at once; keys move as after a change of members.
+    #[must_use]
+    pub(crate) fn set_table(&mut self, now: Now, table: Arc<Table>) -> Vec<Action> {
+        let mut out = self.enter(now);
+        let present = &self.placement.proposal;
+        self.placement.proposal = Arc::new(Proposal::new(present.ring().clone(), &present.zones(), &table));
+        self.table = table;
+        self.refresh(&mut out);
+        self.leave(out)
+    }
+
+    /// The table that this node goes by.
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// What ring and table propose.
+    pub(crate) fn proposal(&self) -> &Arc<Proposal> {
+        &self.placement.proposal
     }
 
     /// Takes the keys that this node has discovered in a domain, whole. Before the first call for a domain this node leaves
@@ -242,7 +270,7 @@ impl Ownership {
         (&mut self.domains, context)
     }
 
-    /// Brings peers and ring in line with the view. Returns whether that changed anything.
+    /// Brings peers and proposal in line with the view. Returns whether that changed anything.
     fn apply_view(&mut self) -> bool {
         let mut members: BTreeMap<Name, Member> = BTreeMap::new();
         for member in self.view.members.iter().filter(|member| member.name != self.settings.me) {
@@ -251,13 +279,20 @@ impl Ownership {
                 members.insert(member.name.clone(), member.clone());
             }
         }
-        let changed = self.peers.apply(&members, self.last.mono_ms);
+        let mut changed = self.peers.apply(&members, self.last.mono_ms);
         let mut names: BTreeMap<Name, Option<PeerId>> = self.peers.participants().map(|(id, name)| (name.clone(), Some(id))).collect();
         if self.standing.state == Some(MemberState::Participant) {
             names.insert(self.settings.me.clone(), None);
         }
-        if !names.keys().eq(self.placement.ring.members()) {
-            self.placement.ring = Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens);
+        let same_members = names.keys().eq(self.placement.proposal.ring().members());
+        let zones: BTreeMap<Name, Name> = self.view.zones.iter().filter(|(name, _)| names.contains_key(*name)).map(named).collect();
+        if !same_members || zones != self.placement.proposal.zones() {
+            let ring = match same_members {
+                true => self.placement.proposal.ring().clone(),
+                false => Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens),
+            };
+            self.placement.proposal = Arc::new(Proposal::new(ring, &zones, &self.table));
+            changed = true;
         }
         self.placement.ids = names.into_values().collect();
         changed
@@ -329,6 +364,10 @@ impl Ownership {
             Message::Forgot { keys } => domain.on_unknown(cx, from, &keys),
         }
     }
+}
+
+fn named((name, zone): (&Name, &Name)) -> (Name, Name) {
+    (name.clone(), zone.clone())
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use prost::{
 };
 
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::ownership::KeysDigest;
+use crate::placement::Version;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -44,6 +46,25 @@ pub(crate) struct Member {
     pub(crate) config_hash: String,
     #[prost(bool, tag = "10")]
     pub(crate) left: bool,
+    #[prost(uint64, tag = "11")]
+    pub(crate) placement_epoch: u64,
+    #[prost(fixed64, tag = "12")]
+    pub(crate) placement_digest: u64,
+    #[prost(uint64, tag = "13")]
+    pub(crate) load: u64,
+    #[prost(string, tag = "20")]
+    pub(crate) zone: String,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) targets_digest: Option<Digest>,
+}
+
+/// The keys that a process has discovered, see [`KeysDigest`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Digest {
+    #[prost(uint64, tag = "1")]
+    pub(crate) count: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) sum: u64,
 }
 
 /// Which process of which name.
@@ -226,6 +247,10 @@ impl Member {
             counter: self.counter,
             version: clean(&self.version),
             config_hash: clean(&self.config_hash),
+            placement: Version { epoch: self.placement_epoch, digest: self.placement_digest },
+            load: self.load,
+            zone: clean(&self.zone),
+            targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
         })
     }
 }
@@ -243,6 +268,11 @@ impl From<&Record> for Member {
             version: record.version.clone(),
             config_hash: record.config_hash.clone(),
             left: record.left,
+            placement_epoch: record.placement.epoch,
+            placement_digest: record.placement.digest,
+            load: record.load,
+            zone: record.zone.clone(),
+            targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
         }
     }
 }
@@ -269,6 +299,11 @@ mod tests {
             version: "0.1.0".into(),
             config_hash: "abc".into(),
             left: false,
+            placement_epoch: 3,
+            placement_digest: 4,
+            load: 5,
+            zone: "north".into(),
+            targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
         }
     }
 
@@ -276,6 +311,8 @@ mod tests {
     fn a_record_survives_the_wire() {
         let record = member().record().unwrap();
         assert_eq!(Member::from(&record), member());
+        let silent = Member { targets_digest: None, ..member() };
+        assert_eq!(Member::from(&silent.record().unwrap()), silent);
     }
 
     #[test]

@@ -236,6 +236,19 @@ impl Component {
         (component, task.abort_handle())
     }
 
+    /// Claims for a component that is known already.
+    pub fn run_as(component: Self, mut claims: Claims, keys: &[u64], interval_ms: u64) -> Self {
+        claims.set_keys(keys.iter().map(|key| KeySpec { key: *key, interval_ms }).collect());
+        let state = component.state.clone();
+        tokio::spawn(async move {
+            while let Some(event) = claims.next_event().await {
+                state.lock().take(event);
+            }
+            state.lock().ended = true;
+        });
+        component
+    }
+
     pub fn keys(&self) -> Vec<u64> {
         let state = self.state.lock();
         state.holds.iter().filter(|(_, (hold, _))| hold.is_held()).map(|(key, _)| *key).collect()

@@ -9,14 +9,14 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
 use crate::dialect::Negotiation;
 use crate::encode::{Encoder, Message, TemplateUsage};
 use crate::metadata;
 use crate::metrics::Metrics;
-use crate::queue::{Limits, Queue};
+use crate::queue::{Limits, MAX_HOLD, Queue};
 use crate::send::Post;
 use crate::shards::sizing::{self, Sizing};
 use crate::shards::{Encoders, Sender, Shard};
@@ -127,23 +127,6 @@ impl Delivery {
         self.shared.status()
     }
 
-    /// Holds back what comes from `source` from now on until [`Delivery::release`], because another node still sends earlier samples of
-    /// its series. What is held counts against the memory limit.
-    pub fn hold(&self, source: u64) {
-        self.shared.with(|queue| queue.hold(source));
-    }
-
-    /// Sends what was held back of `source`.
-    pub fn release(&self, source: u64) {
-        self.shared.change(|queue| queue.release(source));
-    }
-
-    /// Whether the receiver has judged everything that came from `source`. While a backlog is on disk the answer is no for all sources.
-    #[must_use]
-    pub fn is_acknowledged(&self, source: u64) -> bool {
-        self.shared.with(|queue| queue.is_acknowledged(source))
-    }
-
     /// Takes nothing more, sends everything without waiting for requests to fill, and ends: when all is sent, or at the `deadline`.
     pub async fn shutdown(mut self, deadline: Duration) -> Drained {
         self.shared.change(Queue::close);
@@ -191,6 +174,17 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
     let mut before = [TemplateUsage::default(); 2];
     loop {
         ticks.tick().await;
+        let mut expired = 0;
+        shared.change(|queue| {
+            let (count, wake) = queue.age_holds(sizing::INTERVAL);
+            expired = count;
+            wake
+        });
+        if expired > 0 {
+            shared.metrics.holds_expired.inc_by(expired as u64);
+            warn!(remote_name = &*shared.name, url = &*shared.url, sources = expired, within = ?MAX_HOLD, "another node has not sent in time \
+                what it had of these sources; their samples may be refused as out of order");
+        }
         before = look_after_templates(&sender, before);
         let lanes = shared.with(|queue| queue.lanes());
         let advice = sizing.look(lanes, shared.observe(config.queue.max_samples_per_send));

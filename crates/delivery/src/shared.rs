@@ -302,6 +302,18 @@ impl ConsumeMetrics for Shared {
         outcome
     }
 
+    fn hold(&self, source: u64) {
+        self.with(|queue| queue.hold(source));
+    }
+
+    fn release(&self, source: u64) {
+        self.change(|queue| queue.release(source));
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.with(|queue| queue.is_acknowledged(source))
+    }
+
     fn flush(&self) {
         self.change(Queue::flush);
     }

@@ -212,6 +212,22 @@ impl Controller {
         Some(ComponentDetail::of(&graph, node).await)
     }
 
+    /// The last good arguments of a component, by its global ID: for whoever knows their type.
+    #[must_use]
+    pub fn arguments(&self, id: &str) -> Option<Arc<dyn component::ErasedArguments>> {
+        let graph = self.graph();
+        let node = graph.components().find(|node| graph.module.global_id(&node.id) == id)?;
+        node.live.arguments()
+    }
+
+    /// What others can refer to, by the component's global ID.
+    #[must_use]
+    pub fn exports(&self, id: &str) -> Option<syntax::Value> {
+        let graph = self.graph();
+        let node = graph.components().find(|node| graph.module.global_id(&node.id) == id)?;
+        node.live.exports()
+    }
+
     /// A component in the shape of Alloy's API.
     pub async fn component_json(&self, id: &str) -> Option<Json> {
         Some(self.component(id).await?.to_json())

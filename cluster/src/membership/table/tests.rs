@@ -69,6 +69,10 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         counter,
         version: String::new(),
         config_hash: String::new(),
+        placement: crate::placement::Version::default(),
+        load: 0,
+        zone: String::new(),
+        targets: None,
     }
 }
 

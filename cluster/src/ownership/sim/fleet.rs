@@ -1,6 +1,7 @@
 //! The simulated world: time, the queue of events, and what each event does. Whether the outcome is right is the judge's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -13,6 +14,7 @@ use super::network::Network;
 use super::node::{Node, domain_of, node_of};
 use super::script::{Class, Op, Script};
 use crate::ownership::{Envelope, Name, Now, Ownership, View};
+use crate::placement::Table;
 
 /// Milliseconds since the epoch at which every run begins.
 pub(super) const START_MS: u64 = 1_700_000_000_000;
@@ -50,6 +52,8 @@ pub(super) enum NodeEvent {
     Discover,
     /// The stream to a peer is open again.
     Connected(usize),
+    /// The newest table arrives.
+    Table,
     Scrape {
         domain: Name,
         key: u64,
@@ -78,6 +82,8 @@ pub(super) struct Fleet {
     pub(super) log: Log,
     pub(super) mutant: Option<Mutant>,
     pub(super) truth: BTreeMap<usize, Fact>,
+    /// The newest table.
+    pub(super) table: Arc<Table>,
     queue: BTreeMap<(u64, u64), Event>,
     numbered: u64,
     /// Since when nodes are silent.
@@ -98,6 +104,7 @@ impl Fleet {
             log: Log::new(verbose),
             mutant,
             truth: BTreeMap::new(),
+            table: Arc::default(),
             queue: BTreeMap::new(),
             numbered: 0,
             silent_since: BTreeMap::new(),
@@ -189,6 +196,7 @@ impl Fleet {
                 let name = super::node::name_of(peer);
                 self.input(node, |machine, now| machine.peer_connected(now, &name));
             }
+            NodeEvent::Table => self.take_table(node),
             NodeEvent::Scrape { domain, key, generation } => self.scrape(node, domain, key, generation),
             NodeEvent::Stopped { domain, key, generation } => self.stopped(node, &domain, key, generation),
             NodeEvent::Exit => self.exit(node),

@@ -11,4 +11,5 @@ mod network;
 mod node;
 mod run;
 mod script;
+mod tables;
 mod tests;

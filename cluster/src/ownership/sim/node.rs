@@ -97,7 +97,7 @@ impl Node {
 
     /// The view for the machine.
     pub(super) fn view(&self) -> View {
-        View { members: self.beliefs.members(), synced: self.synced, ready: true }
+        View { members: self.beliefs.members(), zones: Default::default(), synced: self.synced, ready: true }
     }
 
     /// The discovered keys of a domain.

@@ -29,6 +29,7 @@ impl Fleet {
                 self.after(length, from, NodeEvent::Connected(to));
             }
             Op::Discover(node, key, seen) => self.rediscover(node, key, seen),
+            Op::Place(number) => self.write_table(number),
         }
     }
 
@@ -46,6 +47,9 @@ impl Fleet {
         self.after(sync, node, NodeEvent::Sync(0));
         let discover = self.rng.random_range(0..2_500);
         self.after(discover, node, NodeEvent::Discover);
+        if self.table.len() > 0 {
+            self.send_table(node);
+        }
         self.spread(node);
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Op {
     Break(usize, usize, u64),
     /// A node discovers a key, or loses sight of it.
     Discover(usize, usize, bool),
+    /// A table is written that sends some keys elsewhere; drawn from this number.
+    Place(u64),
 }
 
 impl Op {
@@ -123,6 +125,7 @@ impl Script {
             script.draw_discoveries(&mut rng);
         }
         script.draw_breaks(&mut rng);
+        script.draw_tables();
         script.ops.sort_by_key(|(at, _)| *at);
         script.end_ms = script.ops.iter().map(|(at, op)| at + op.lasts_ms()).max().unwrap() + REST_MS;
         script
@@ -215,6 +218,18 @@ impl Script {
             let key = rng.random_range(0..self.keys.len());
             let at = rng.random_range(WARM_MS..50_000);
             self.ops.push((at, Op::Discover(node, key, rng.random_bool(0.6))));
+        }
+    }
+
+    /// Tables of placement, in half of all runs. They have a generator of their own, so that the rest of a run is the same
+    /// with and without them.
+    fn draw_tables(&mut self) {
+        if self.seed % 4 >= 2 {
+            return;
+        }
+        let mut rng = StdRng::seed_from_u64(self.seed ^ 0x7ab1e);
+        for _ in 0..rng.random_range(1..=4) {
+            self.ops.push((rng.random_range(2_000..45_000), Op::Place(rng.random())));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::ownership::{
 
 fn large_view(nodes: usize) -> View {
     let member = |index: usize| Member { name: Name::from(format!("node-{index:03}")), incarnation: 1, state: MemberState::Participant };
-    View { members: (0..nodes).map(member).collect(), synced: true, ready: true }
+    View { members: (0..nodes).map(member).collect(), zones: Default::default(), synced: true, ready: true }
 }
 
 fn sends(actions: &[Action]) -> impl Iterator<Item = (&Name, &Message)> {

@@ -24,6 +24,10 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         counter: 1,
         version: "0.1.0".into(),
         config_hash: String::new(),
+        placement: crate::placement::Version::default(),
+        load: 0,
+        zone: String::new(),
+        targets: None,
     };
     Local {
         cluster: cluster.into(),

@@ -273,6 +273,18 @@ impl ConsumeMetrics for Shared {
     fn flush(&self) {
         self.0.endpoints.load().iter().for_each(|endpoint| endpoint.flush());
     }
+
+    fn hold(&self, source: u64) {
+        self.0.endpoints.load().iter().for_each(|endpoint| endpoint.hold(source));
+    }
+
+    fn release(&self, source: u64) {
+        self.0.endpoints.load().iter().for_each(|endpoint| endpoint.release(source));
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.endpoints.load().iter().all(|endpoint| endpoint.is_acknowledged(source))
+    }
 }
 
 /// What the UI shows of a running component.

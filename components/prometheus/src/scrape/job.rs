@@ -7,7 +7,7 @@ use component::{BuildError, Setup};
 use net::{Client, ClientOptions, InternalAddress};
 use scrape::fetch::Transport;
 use scrape::series::{HistogramForms, NameValidation, Rules};
-use scrape::{Config, Ownership, ScrapeProtocol};
+use scrape::{Config, KeyLabels, Ownership, ScrapeProtocol};
 use syntax::Stability;
 
 use super::{Arguments, ScrapeLimits};
@@ -42,9 +42,15 @@ pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Re
         extra_metrics: arguments.extra_metrics,
         failure_log: Some(&arguments.scrape_failure_log_file).filter(|path| !path.is_empty()).map(PathBuf::from),
         ownership: if assigned { Ownership::Assigned } else { Ownership::All },
+        key_labels: key_labels(arguments),
     };
     config.check().map_err(BuildError::new)?;
     Ok(config)
+}
+
+fn key_labels(arguments: &Arguments) -> KeyLabels {
+    let clustering = arguments.clustering.clone().unwrap_or_default();
+    KeyLabels { included: clustering.included_labels, excluded: clustering.excluded_labels }
 }
 
 fn rules(arguments: &Arguments) -> Rules {

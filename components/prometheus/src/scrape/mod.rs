@@ -2,6 +2,7 @@
 //! who holds what the cluster's; this is the block and what passes between the two.
 
 mod arguments;
+mod barrier;
 mod byte_size;
 mod checks;
 mod debug;
@@ -12,12 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use cluster::ownership::StartReason;
 use cluster::{ClaimEvent, Claims, Cluster};
 use component::{BuildError, Component, Context, Event, Fanout, NoExports, RunError, Setup, Stop};
 use model::{Batch, ConsumeMetrics, Refused};
 use scrape::{Ending, Engine, Metrics, Overview, Parts};
 
 pub use arguments::Arguments;
+use barrier::Barrier;
 pub use byte_size::ByteSize;
 use ownership::Share;
 
@@ -45,6 +48,7 @@ pub struct Scrape {
     engine: Arc<Engine>,
     sink: Arc<Sink>,
     share: Arc<Share>,
+    barrier: Option<Arc<Barrier>>,
     claims: Option<Claims>,
     _place: Option<Place>,
 }
@@ -75,7 +79,8 @@ impl Component for Scrape {
         let board = setup.services().get::<TargetBoard>();
         let source = Arc::new(Known { id: setup.id().to_owned(), engine: engine.clone() });
         let place = board.map(|board| board.put(setup.id(), source));
-        let mut component = Self { arguments, engine, sink, share, claims: None, _place: place };
+        let barrier = setup.services().get::<Cluster>().map(|cluster| Barrier::new((*cluster).clone(), setup.id(), sink.clone()));
+        let mut component = Self { arguments, engine, sink, share, barrier, claims: None, _place: place };
         component.claim(setup.id());
         Ok((component, NoExports {}))
     }
@@ -116,7 +121,12 @@ impl Scrape {
 
     fn set_keys(&mut self, id: &str, keys: Vec<(u64, u64)>) {
         match (self.share.is_shared(&self.arguments), &self.claims) {
-            (true, None) => self.claims = self.share.claims(id),
+            (true, None) => {
+                self.claims = self.share.claims(id);
+                if let Some(claims) = &self.claims {
+                    claims.weigh_with(ownership::weigher(self.engine.clone()));
+                }
+            }
             (false, Some(_)) => {
                 self.claims = None;
                 self.share.lose_all();
@@ -157,6 +167,9 @@ impl Scrape {
     fn follow(&mut self, event: Option<ClaimEvent>) {
         match event {
             Some(ClaimEvent::Start(start)) => {
+                if let (Some(barrier), StartReason::Handover { from }) = (&self.barrier, &start.reason) {
+                    barrier.wait_for(from, start.key);
+                }
                 self.share.hold(start.key, start.hold);
                 self.engine.own(start.key, start.first_slot, start.state);
             }
@@ -218,6 +231,18 @@ impl ConsumeMetrics for Sink {
 
     fn flush(&self) {
         self.0.load().flush();
+    }
+
+    fn hold(&self, source: u64) {
+        self.0.load().hold(source);
+    }
+
+    fn release(&self, source: u64) {
+        self.0.load().release(source);
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.load().is_acknowledged(source)
     }
 }
 

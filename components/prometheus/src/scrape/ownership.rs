@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::{Claims, Clock, Cluster, Handover, Hold};
 use model::ConsumeMetrics;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use scrape::{Engine, Slots};
 
 use super::Arguments;
@@ -63,7 +63,8 @@ impl Slots for Share {
 
     fn begin(&self, key: u64, slot: u64) -> bool {
         match self.holds.read().get(&key) {
-            Some(hold) => hold.begin(slot),
+            // A key may stand for several targets.
+            Some(hold) => hold.begin_shared(slot),
             // The engine may ask once more after a hold was lost, before it hears of it.
             None => !self.assigned.load(Ordering::Acquire),
         }
@@ -76,8 +77,26 @@ impl scrape::Clock for Share {
     }
 }
 
-/// Gives a target to the node that takes it: waits for the scrape that is under way, sends its samples on, and tells which series are
-/// alive, so that those that don't come again get their markers there.
+/// What the held targets cost, by key. A target whose last scrape failed counts as before: it will be back.
+pub(super) fn weigher(engine: Arc<Engine>) -> impl Fn() -> Vec<(u64, u64)> + Send + Sync + 'static {
+    let before: Mutex<HashMap<u64, u64>> = Mutex::default();
+    move || {
+        let mut weights: HashMap<u64, u64> = HashMap::new();
+        let mut before = before.lock();
+        for target in engine.targets().iter() {
+            let status = target.status();
+            let known = || before.get(&target.key).copied();
+            if let Some(work) = status.work_per_minute(target.interval).or_else(known).filter(|_| status.owned) {
+                *weights.entry(target.key).or_default() += work;
+            }
+        }
+        before.clone_from(&weights);
+        weights.into_iter().collect()
+    }
+}
+
+/// Gives a key's targets to the node that takes it: waits for the scrapes that are under way, sends their samples on, and tells which
+/// series are alive, so that those that don't come again get their markers there.
 ///
 /// The order is given at once, so that one that comes after it is done after it; waiting is a task of its own.
 pub(super) fn hand_over(engine: &Engine, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cluster::{Clock, Config, memory::Network};
 use component::{MetricsReceiver, Services, Target};
 use parking_lot::Mutex;
 use syntax::{Scope, ToValue};
@@ -148,4 +149,63 @@ async fn an_update_that_the_process_does_not_allow_changes_nothing() {
     assert!(setup.health().get().message.contains("the last good arguments stay"), "{}", setup.health().get().message);
     assert!(!scrape.arguments.honor_metadata);
     scrape.end(Stop::Exit).await;
+}
+
+/// A node of a fleet on a network in memory, and a component on it whose target has the label `host`. The component follows the cluster
+/// until it is dropped.
+async fn member(
+    network: &Network,
+    name: &str,
+    last: u8,
+    peers: &[&str],
+    address: &str,
+) -> (Cluster, Collected, tokio::task::JoinHandle<()>) {
+    let config = Config::new(name, format!("10.0.0.{last}:1").parse().unwrap()).joining(peers.iter().copied()).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let cluster = Cluster::start_in_memory(config, network, Clock::system(), &prometheus::Registry::new(), &runtime).unwrap();
+    cluster.participate();
+    let (to, collected) = (MetricsReceiver::new("to"), Collected::default());
+    to.fill(collected.clone());
+    let labels = [("__address__", address), ("host", name)].into_iter().collect();
+    let arguments = Arguments { targets: vec![Target(labels)], ..arguments(address, &to) };
+    let setup = Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), Services::default().with(cluster.clone()));
+    let (mut scrape, _) = Scrape::build(arguments, &setup).unwrap();
+    let following = tokio::spawn(async move {
+        loop {
+            let event = next_claim(&mut scrape.claims).await;
+            scrape.follow(event);
+        }
+    });
+    (cluster, collected, following)
+}
+
+#[tokio::test]
+async fn nodes_whose_targets_differ_in_a_label_scrape_a_target_once_and_end_what_the_other_began() {
+    let (network, address) = (Network::new(), target("m 1\n").await);
+    let (a, by_a, _a) = member(&network, "a", 1, &[], &address).await;
+    until(|| by_a.value("m") == Some(1.0)).await;
+    let (b, by_b, _b) = member(&network, "b", 2, &["10.0.0.1:1"], &address).await;
+    until(|| [&a, &b].iter().all(|node| node.peers().len() == 2)).await;
+    let scraped = |by: &Collected, host: &str, stale: bool| {
+        let batches = by.0.lock();
+        let samples =
+            batches.iter().flat_map(|batch| batch.iter().map(|(series, at, value)| (series.to_labels(), at, value)).collect::<Vec<_>>());
+        let wanted = samples.filter(|(labels, _, value)| labels.get("host") == Some(host) && model::stale::is_stale(*value) == stale);
+        wanted.map(|(labels, at, _)| (labels.get("__name__").unwrap().to_owned(), at)).collect::<Vec<_>>()
+    };
+    // Whoever has it now, the other takes it over when the first leaves.
+    let (leaver, left, stayer, rest) = if b.holders().await.iter().any(|holder| holder.since_ms.is_some()) {
+        (&b, (&by_b, "b"), "a", &by_a)
+    } else {
+        (&a, (&by_a, "a"), "b", &by_b)
+    };
+    assert!(leaver.leave(Duration::from_secs(10)).await.drained);
+    until(|| scraped(rest, stayer, false).iter().any(|(name, _)| name == "m")).await;
+    until(|| scraped(rest, left.1, true).len() == 6).await;
+    let last = scraped(left.0, left.1, false).iter().map(|(_, at)| *at).max().unwrap();
+    let ended = scraped(rest, left.1, true);
+    assert!(ended.iter().all(|(_, at)| *at > last), "m and five of the report end after their last samples");
+    assert!(scraped(left.0, left.1, true).is_empty(), "who gives it away ends nothing");
+    let first = scraped(rest, stayer, false).iter().map(|(_, at)| *at).filter(|at| *at > last).min();
+    assert_eq!(first, Some(ended[0].1), "by the scrape that goes on");
 }

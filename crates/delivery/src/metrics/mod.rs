@@ -53,7 +53,7 @@ const GAUGES: [(&str, &str); 13] = [
 ];
 
 /// Counters; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 16] = [
     ("prometheus_remote_storage_bytes_total", "Bytes sent after compression, without those of metadata."),
     ("prometheus_remote_storage_enqueue_retries_total", "Batches that were not taken because the queue was full."),
     ("prometheus_remote_storage_metadata_total", "Families whose metadata was sent, each time that it was."),
@@ -69,6 +69,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ("collector_remote_write_replayed_samples_total", "Samples read back from disk."),
     ("collector_remote_write_corrupt_records_total", "Records on disk that could not be read and were skipped."),
     ("collector_remote_write_disk_errors_total", "Failed attempts to write to disk; batches stay in memory meanwhile."),
+    ("collector_remote_write_holds_expired_total", "Sources let go because another node had not sent in time what it had of them."),
 ];
 
 /// The values of one endpoint. Dropping the last clone does not unregister them; [`EndpointMetrics::remove`] does.
@@ -115,6 +116,7 @@ pub(crate) struct EndpointMetrics {
     pub replayed: IntCounter,
     pub corrupt_records: IntCounter,
     pub disk_errors: IntCounter,
+    pub holds_expired: IntCounter,
 }
 
 impl Metrics {
@@ -161,7 +163,7 @@ impl Metrics {
         let [bytes, enqueue_retries, metadata, metadata_failed, metadata_retried, metadata_bytes, metadata_dropped, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
         let [refused, fallbacks, templates_built, templates_widened, counters @ ..] = counters;
-        let [spilled, replayed, corrupt_records, disk_errors] = counters;
+        let [spilled, replayed, corrupt_records, disk_errors, holds_expired] = counters;
         let [highest_sent, highest_in] = self.times.each_ref().map(|family| family.with_label_values(&with));
         EndpointMetrics {
             families: self.clone(),
@@ -204,6 +206,7 @@ impl Metrics {
             replayed,
             corrupt_records,
             disk_errors,
+            holds_expired,
         }
     }
 }

@@ -5,10 +5,13 @@
 //! enqueue ──▶ front: a lane per shard, in memory ──▶ sent, acknowledged
 //!        └──▶ back: in memory ──▶ disk ──▶ front         (when the front is full and there is a disk)
 //! ```
+//! What is held back (`held`) stays out of its lane until it is let go, and counts as front.
+//!
 //! A source's batches are always in this order: front, disk, back. What is in the front long enough unacknowledged is written to disk as
 //! well, but stays in memory until it is acknowledged; what is in the back lives on disk alone after it was written.
 
 mod disk_side;
+mod held;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,8 @@ use model::{Batch, Refused};
 use tokio::time::Instant;
 
 pub(crate) use disk_side::Write;
+use held::Held;
+pub(crate) use held::MAX_HOLD;
 use lane::Lane;
 
 use crate::encode::Tally;
@@ -115,13 +120,15 @@ pub(crate) struct Queue {
     limits: Limits,
     lanes: Vec<Lane>,
     back: VecDeque<Item>,
-    /// Batches of sources that are held back, see [`Queue::hold`].
-    held: HashMap<u64, VecDeque<Item>>,
+    /// What is held back, see [`Queue::hold`].
+    held: Held,
+    /// Batches on disk alone that were written by this process, by source.
+    unread: HashMap<u64, u32>,
+    /// Whether what an earlier process left on disk is not read yet.
+    inherits: bool,
     front_bytes: usize,
-    /// Bytes of back and held.
     back_bytes: usize,
     pending: Tally,
-    held_rows: usize,
     next_order: u64,
     /// Items of the front below this order are due.
     flush_below: u64,
@@ -153,11 +160,12 @@ impl Queue {
             limits,
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             back: VecDeque::new(),
-            held: HashMap::new(),
+            held: Held::default(),
+            unread: HashMap::new(),
+            inherits: limits.disk,
             front_bytes: 0,
             back_bytes: 0,
             pending: Tally::default(),
-            held_rows: 0,
             next_order: 0,
             flush_below: 0,
             max_samples,
@@ -182,7 +190,7 @@ impl Queue {
             return Err(Refused::Closed);
         }
         let bytes = cost(&batch);
-        let used = self.front_bytes + self.back_bytes;
+        let used = self.usage().bytes;
         if used > 0 && used + bytes > self.limits.total {
             return Err(Refused::Full);
         }
@@ -190,18 +198,13 @@ impl Queue {
         self.pending += tally;
         let (spill_at, due) = (now + self.limits.spill_after, now + self.limits.deadline);
         let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None };
-        if let Some(held) = self.held.get_mut(&item.batch.source) {
-            self.held_rows += item.batch.len();
-            self.back_bytes += item.bytes;
-            held.push_back(item);
-            return Ok(Wake::default());
-        }
         Ok(self.route(item))
     }
 
     /// Puts an item to the front, or to the back if anything older than it is, or must be, outside the front.
     fn route(&mut self, item: Item) -> Wake {
-        let overflows = self.front_bytes > 0 && self.front_bytes + item.bytes > self.front_limit();
+        let in_front = self.front_bytes + self.held.bytes();
+        let overflows = in_front > 0 && in_front + item.bytes > self.front_limit();
         if self.limits.disk && (self.behind || !self.back.is_empty() || overflows) {
             self.back_bytes += item.bytes;
             self.back.push_back(item);
@@ -226,10 +229,11 @@ impl Queue {
         self.failing = true;
     }
 
-    /// Puts an item into its lane; the lane if its shard has a reason to look.
+    /// Puts an item into its lane, unless its source is held back; the lane if its shard has a reason to look.
     fn place(&mut self, mut item: Item) -> Option<usize> {
         item.order = self.next_order;
         self.next_order += 1;
+        let item = self.held.keep(item).err()?;
         self.front_bytes += item.bytes;
         let lane = self.lane_of(item.batch.source);
         self.lanes[lane].push(item, self.ready_rows).then_some(lane)
@@ -304,8 +308,7 @@ impl Queue {
     /// Takes nothing more; everything is due, and nothing is held back.
     pub fn close(&mut self) -> Wake {
         self.closed = true;
-        let sources: Vec<u64> = self.held.keys().copied().collect();
-        for source in sources {
+        for source in self.held.sources() {
             self.release(source);
         }
         Wake { all_lanes: true, spool: self.wake_spool().spool, lane: None, idle: self.is_empty() }
@@ -337,27 +340,42 @@ impl Queue {
 
     /// Holds back what comes from `source` until [`Queue::release`]: while another node still sends earlier samples of its series.
     pub fn hold(&mut self, source: u64) {
-        if !self.closed {
-            self.held.entry(source).or_default();
+        if !self.closed && !self.held.contains(source) {
+            let on_disk = self.unread.get(&source).map_or(0, |count| *count as usize);
+            let in_back = self.back.iter().filter(|item| item.batch.source == source).count();
+            self.held.begin(source, on_disk + in_back);
         }
     }
 
     /// Lets go what was held back of `source`.
     pub fn release(&mut self, source: u64) -> Wake {
-        let mut wake = Wake::default();
-        for item in self.held.remove(&source).unwrap_or_default() {
-            self.held_rows -= item.batch.len();
-            self.back_bytes -= item.bytes;
-            let woken = self.route(item);
-            wake = Wake { all_lanes: wake.all_lanes || woken.lane.is_some(), spool: wake.spool || woken.spool, ..wake };
+        let mut all_lanes = false;
+        for item in self.held.take(source) {
+            let before = item.order;
+            all_lanes |= self.place(item).is_some();
+            if self.writing {
+                self.held.renumbered(before, self.next_order - 1);
+            }
         }
-        wake
+        Wake { all_lanes, spool: all_lanes && self.limits.disk, ..Wake::default() }
     }
 
-    /// Whether the receiver has everything of `source`. While records are unread on disk the answer is no.
+    /// Lets so much time pass for what is held back. While the receiver takes nothing, it is held for as long as that lasts: the other
+    /// node can't send either. Returns how many sources were let go because they have been held for too long.
+    pub fn age_holds(&mut self, elapsed: Duration) -> (usize, Wake) {
+        if self.failing {
+            return (0, Wake::default());
+        }
+        let expired = self.held.age(elapsed);
+        let all_lanes = expired.iter().map(|source| self.release(*source)).fold(false, |any, wake| any | wake.all_lanes);
+        (expired.len(), Wake { all_lanes, spool: all_lanes && self.limits.disk, ..Wake::default() })
+    }
+
+    /// Whether the receiver has everything of `source`. While records of an earlier process are unread on disk the answer is no.
     pub fn is_acknowledged(&self, source: u64) -> bool {
         let waits = |items: &VecDeque<Item>| items.iter().any(|item| item.batch.source == source);
-        !self.behind && !waits(&self.lanes[self.lane_of(source)].items) && !waits(&self.back) && !self.held.get(&source).is_some_and(waits)
+        let in_memory = waits(&self.lanes[self.lane_of(source)].items) || waits(&self.back) || self.held.has_any(source);
+        !in_memory && !self.inherits && !self.unread.contains_key(&source)
     }
 
     /// Whether nothing waits, in memory or on disk.
@@ -367,7 +385,8 @@ impl Queue {
 
     /// What is in it.
     pub fn usage(&self) -> Usage {
-        Usage { bytes: self.front_bytes + self.back_bytes, pending: self.pending, held_rows: self.held_rows }
+        let bytes = self.front_bytes + self.back_bytes + self.held.bytes();
+        Usage { bytes, pending: self.pending, held_rows: self.held.rows() }
     }
 
     /// How many lanes there are.
