@@ -39,16 +39,16 @@ impl Held {
     }
 
     /// Keeps an item if its source is held back; else it comes back.
-    pub fn keep(&mut self, item: Item) -> Result<(), Item> {
-        let Some(source) = self.sources.get_mut(&item.batch.source) else { return Err(item) };
+    pub fn keep(&mut self, item: Item) -> Option<Item> {
+        let Some(source) = self.sources.get_mut(&item.batch.source) else { return Some(item) };
         if source.exempt > 0 {
             source.exempt -= 1;
-            return Err(item);
+            return Some(item);
         }
         self.rows += item.batch.len();
         self.bytes += item.bytes;
         source.items.push_back(item);
-        Ok(())
+        None
     }
 
     /// What was kept of `source`, which is held back no longer.

@@ -233,7 +233,7 @@ impl Queue {
     fn place(&mut self, mut item: Item) -> Option<usize> {
         item.order = self.next_order;
         self.next_order += 1;
-        let item = self.held.keep(item).err()?;
+        let item = self.held.keep(item)?;
         self.front_bytes += item.bytes;
         let lane = self.lane_of(item.batch.source);
         self.lanes[lane].push(item, self.ready_rows).then_some(lane)
