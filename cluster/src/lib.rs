@@ -52,6 +52,7 @@ mod membership;
 mod metrics;
 mod node;
 pub mod ownership;
+mod quorum;
 pub mod resolve;
 pub mod ring;
 pub mod slots;
