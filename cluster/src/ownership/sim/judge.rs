@@ -169,6 +169,7 @@ impl Fleet {
 
     /// Two scrapes in a slot are tolerated on two sides of a cut, and until its heal has come through.
     fn may_double(&self, instant: u64, scrapers: &[Scrape]) -> bool {
+        // Under `majority` there is no log of a cut: nothing excuses a second scrape.
         let (Some((from, sides)), [(a, _), (b, at)]) = (self.log.cut, scrapers) else { return false };
         let healed = self.log.healed_at.unwrap_or(self.now);
         let apart = (sides >> a) & 1 != (sides >> b) & 1 && *at <= healed;

@@ -7,6 +7,7 @@
 mod fleet;
 mod gossip;
 mod judge;
+mod majority;
 mod network;
 mod node;
 mod run;
