@@ -123,6 +123,13 @@ impl Electorate {
         self.present_epoch().filter(move |(name, state)| is_elector(name) && !state.amnesic).map(|(_, state)| state)
     }
 
+    /// Whether this node is no elector, and a majority of those who are know that.
+    pub(super) fn is_released(&self) -> bool {
+        let Some(mine) = &self.state else { return true };
+        let knowing = self.electors().count();
+        !mine.members.contains_key(&self.me) && knowing > mine.members.len() / 2
+    }
+
     fn has_majority(&self, says: impl Fn(&State) -> bool) -> bool {
         let members = self.state.as_ref().map_or(0, |mine| mine.members.len());
         members > 0 && self.electors().filter(|state| says(state)).count() > members / 2

@@ -87,9 +87,9 @@ impl Quorum {
         self.electorate.state()
     }
 
-    /// Whether `name` is an elector by what this node knows.
-    pub(crate) fn is_elector(&self, name: &str) -> bool {
-        self.state().is_some_and(|state| state.members.contains_key(name))
+    /// Whether the others can do without this node's vote: it is no elector, and a majority of those who are know it.
+    pub(crate) fn may_go(&self) -> bool {
+        self.electorate.is_released()
     }
 
     /// The members that are to get a standing now, with it: all if it is time or if there is news, else those that wait for an answer.

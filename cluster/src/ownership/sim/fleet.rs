@@ -299,13 +299,13 @@ impl Fleet {
         if synced.is_empty() && waits && (self.network.cut.is_none() || !peers.is_empty()) {
             return self.after(200, node, NodeEvent::Sync(round));
         }
-        if !self.has_lease(node, &synced) {
-            return self.after(200, node, NodeEvent::Sync(round));
-        }
         if !synced.is_empty() {
             let seed = synced[self.rng.random_range(0..synced.len())];
             let beliefs = self.nodes[&seed].beliefs.clone();
             self.nodes.get_mut(&node).unwrap().beliefs.merge(&beliefs);
+        }
+        if !self.has_lease(node, &synced) {
+            return self.after(200, node, NodeEvent::Sync(round));
         }
         let running = self.nodes.get_mut(&node).unwrap();
         running.beliefs.dead.remove(&(node, running.incarnation));

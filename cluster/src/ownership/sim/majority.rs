@@ -198,7 +198,7 @@ impl Fleet {
         let Some(sight) = running.sight.as_ref().filter(|sight| sight.works) else { return false };
         let patient = running.leave_began.is_some_and(|began| self.now - began < LEAVE_PATIENCE_MS);
         let others = running.beliefs.facts.iter().any(|(about, fact)| *about != node && fact.stage == Stage::Participant);
-        patient && others && sight.quorum.is_elector(&name_of(node))
+        patient && others && !sight.quorum.may_go()
     }
 
     pub(super) fn cut_majority(&mut self, sides: u32) {

@@ -237,7 +237,7 @@ impl Script {
     /// Whether a cut and its heal are all that happens to a fleet.
     pub(super) fn is_plain_cut(&self) -> Option<u32> {
         let mut cuts = self.ops.iter().filter_map(|(_, op)| if let Op::Cut(sides) = op { Some(*sides) } else { None });
-        let disturbed = |(at, op): &(u64, Op)| !matches!(op, Op::Cut(_) | Op::Heal | Op::Break(..)) && *at > WARM_MS;
+        let disturbed = |(at, op): &(u64, Op)| !matches!(op, Op::Cut(_) | Op::Heal | Op::Break(..)) && *at > 2_000;
         let sides = cuts.next().filter(|_| !self.ops.iter().any(disturbed))?;
         cuts.next().is_none().then_some(sides)
     }
