@@ -116,10 +116,15 @@ impl Fleet {
     pub(super) fn judge(&mut self) -> Result<Summary, String> {
         self.check_leavers();
         let mut summary = Summary::default();
+        if self.lost_its_majority() {
+            self.log.fault(START_MS, self.now);
+        }
         for plan in self.script.keys.clone() {
             self.judge_key(&plan, &mut summary);
         }
-        self.judge_rest();
+        if !self.lost_its_majority() {
+            self.judge_rest();
+        }
         for counters in self.nodes.values().map(|node| node.machine.counters()) {
             summary.moves += counters.moves_in;
             summary.claims += counters.claims;

@@ -214,6 +214,16 @@ impl Fleet {
         }
     }
 
+    /// Whether so many electors are gone for good that the fleet rightly does nothing in the end.
+    pub(super) fn lost_its_majority(&self) -> bool {
+        let states = || self.nodes.iter().filter_map(|(node, running)| Some((*node, running.sight.as_ref()?.quorum.state()?)));
+        let Some(latest) = states().map(|(_, state)| state).max_by_key(|state| state.epoch) else {
+            return self.script.class == Class::Majority;
+        };
+        let counts = |node: usize, state: &crate::quorum::State| latest.members.contains_key(&name_of(node)) && !state.amnesic;
+        states().filter(|(node, state)| counts(*node, state)).count() <= latest.members.len() / 2
+    }
+
     pub(super) fn sever(&mut self, from: usize, to: usize) {
         self.network.severed.insert((from, to));
     }
