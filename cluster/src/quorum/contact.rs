@@ -78,6 +78,11 @@ impl Contact {
         }
     }
 
+    /// The processes that it held for lost in its last report.
+    pub(super) fn lost(&self) -> impl Iterator<Item = &(Name, u64)> {
+        self.lost.iter()
+    }
+
     /// Whether it held a process for lost at some moment of the last so many ms.
     pub(super) fn holds_for_lost(&self, process: &(Name, u64), now_ms: u64, bound_ms: u64) -> bool {
         self.echoed_ms.is_some_and(|at| now_ms.saturating_sub(at) <= bound_ms) && self.lost.contains(process)

@@ -123,6 +123,12 @@ impl Electorate {
         self.present_epoch().filter(move |(name, state)| is_elector(name) && !state.amnesic).map(|(_, state)| state)
     }
 
+    /// Whether the electorate was joined by an earlier process of this node's name.
+    pub(super) fn had_former_life(&self) -> bool {
+        let taken_in = self.state.as_ref().and_then(|mine| mine.members.get(&self.me));
+        taken_in.is_some_and(|generation| *generation != self.generation)
+    }
+
     /// Whether this node is no elector, and a majority of those who are know that.
     pub(super) fn is_released(&self) -> bool {
         let Some(mine) = &self.state else { return true };

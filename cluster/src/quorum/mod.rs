@@ -54,6 +54,7 @@ pub(crate) struct Peer {
 #[derive(Debug)]
 pub(crate) struct Quorum {
     generation: u64,
+    born_ms: u64,
     electorate: Electorate,
     contacts: BTreeMap<Name, Contact>,
     /// Losses that a majority has agreed on.
@@ -68,9 +69,10 @@ pub(crate) struct Quorum {
 
 impl Quorum {
     /// A node that knows of no electorate.
-    pub(crate) fn new(me: Name, generation: u64) -> Self {
+    pub(crate) fn new(me: Name, generation: u64, now_ms: u64) -> Self {
         Self {
             generation,
+            born_ms: now_ms,
             electorate: Electorate::new(me, generation),
             contacts: BTreeMap::new(),
             agreed: BTreeSet::new(),
@@ -93,12 +95,14 @@ impl Quorum {
     }
 
     /// The members that are to get a standing now, with it: all if it is time or if there is news, else those that wait for an answer.
+    /// `peers` are all processes that this node knows and that have not left, `lost` those of them that it holds for lost.
     pub(crate) fn report(&mut self, now_ms: u64, peers: &[Peer], lost: &[(Name, u64)]) -> Vec<(Name, Standing)> {
+        let lost: Vec<_> = lost.iter().cloned().chain(self.unknown(now_ms, peers)).collect();
         let news = self.told_lost != lost;
         let all = news || now_ms >= self.next_report_ms;
         if all {
             self.next_report_ms = now_ms.saturating_add(REPORT_MS);
-            self.told_lost = lost.to_vec();
+            self.told_lost = lost;
         }
         let gone: Vec<Name> = self.contacts.keys().filter(|name| !peers.iter().any(|peer| peer.name == **name)).cloned().collect();
         for name in gone {
@@ -119,6 +123,17 @@ impl Quorum {
             self.sent.pop_front();
         }
         due.into_iter().filter_map(|name| self.standing_for(name, now_ms)).collect()
+    }
+
+    /// What others hold for lost and this node does not know, because it came later or has heard a goodbye: it has not heard it either.
+    /// An elector that has just started can't tell what its former life heard.
+    fn unknown(&self, now_ms: u64, peers: &[Peer]) -> BTreeSet<(Name, u64)> {
+        if self.electorate.had_former_life() && now_ms.saturating_sub(self.born_ms) < SILENCE_MS {
+            return BTreeSet::new();
+        }
+        let known = |(name, generation): &(Name, u64)| peers.iter().any(|peer| (&peer.name, peer.generation) == (name, *generation));
+        let reported = self.contacts.values().flat_map(Contact::lost);
+        reported.filter(|process| !known(process) && !self.electorate.is_me(&process.0)).cloned().collect()
     }
 
     fn standing_for(&mut self, name: Name, now_ms: u64) -> Option<(Name, Standing)> {
@@ -190,7 +205,14 @@ impl Quorum {
     fn heard_by_majority(&self, set: &Members, now_ms: u64) -> Option<u64> {
         let mut times: Vec<u64> = set.keys().filter_map(|name| self.heard_by(name, now_ms)).collect();
         times.sort_unstable_by(|one, other| other.cmp(one));
-        times.get(set.len() / 2).copied()
+        times.get(self.size(set) / 2).copied()
+    }
+
+    fn size(&self, set: &Members) -> usize {
+        if self.mutant == Some(Mutant::CrashShrinks) {
+            return set.keys().filter(|name| !self.told_lost.iter().any(|(lost, _)| lost == *name)).count();
+        }
+        set.len()
     }
 
     fn heard_by(&self, name: &Name, now_ms: u64) -> Option<u64> {
@@ -223,7 +245,7 @@ impl Quorum {
             self.electorate.is_me(name) || self.contacts.get(name).is_some_and(|contact| contact.holds_for_lost(process, now_ms, bound_ms))
         };
         let sets = self.electorate.for_losses(now_ms);
-        !sets.is_empty() && sets.iter().all(|set| set.keys().filter(|name| self.electorate.counts(name) && says(name)).count() > set.len() / 2)
+        !sets.is_empty() && sets.iter().all(|set| set.keys().filter(|name| self.electorate.counts(name) && says(name)).count() > self.size(set) / 2)
     }
 
     /// Founds an electorate of those who are there. To be called only by the one member that is to.
@@ -233,17 +255,13 @@ impl Quorum {
 
     /// Works on the electorate: takes what is accepted into force, proposes changes.
     pub(crate) fn govern(&mut self, now_ms: u64, census: &Census) {
-        let mut census = census.clone();
-        if self.mutant == Some(Mutant::CrashShrinks) {
-            census.forgotten.extend(self.told_lost.iter().map(|(name, _)| name.clone()));
-        }
         let present = |name: &Name| self.contacts.get(name).and_then(|contact| contact.echoed_ms).is_some_and(|at| now_ms - at <= LEASE_MS);
         let others_present: BTreeSet<Name> = self.contacts.keys().filter(|name| present(name)).cloned().collect();
         #[cfg(test)]
         if self.mutant == Some(Mutant::ChangesAskNobody) {
-            return self.electorate.impose(now_ms, &census, &others_present);
+            return self.electorate.impose(now_ms, census, &others_present);
         }
-        self.electorate.govern(now_ms, &census, &others_present);
+        self.electorate.govern(now_ms, census, &others_present);
     }
 }
 

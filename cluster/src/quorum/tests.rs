@@ -42,7 +42,7 @@ impl Fleet {
 
     fn start(&mut self, who: &str) {
         let generation = self.now_ms + 1;
-        let quorum = Quorum::new(name(who), generation);
+        let quorum = Quorum::new(name(who), generation, self.now_ms);
         self.nodes.insert(name(who), Node { quorum, generation, heard_ms: BTreeMap::new(), leaving: false, agreed: BTreeSet::new() });
     }
 
@@ -57,7 +57,7 @@ impl Fleet {
     fn cut(&mut self, sides: &[&[&str]]) {
         for (index, side) in sides.iter().enumerate() {
             for other in sides.iter().enumerate().filter(|(other, _)| *other != index).flat_map(|(_, other)| *other) {
-                side.iter().for_each(|one| drop(self.cut.insert((name(one), name(other)))));
+                self.cut.extend(side.iter().map(|one| (name(one), name(other))));
             }
         }
     }
@@ -96,7 +96,8 @@ impl Fleet {
     }
 
     fn peers(&self, who: &Name) -> Vec<Peer> {
-        let others = self.nodes.iter().filter(|(name, _)| *name != who);
+        let known = |name: &Name| self.nodes[who].heard_ms.contains_key(name) || !self.cut.contains(&(name.clone(), who.clone()));
+        let others = self.nodes.iter().filter(|(name, _)| *name != who && known(name));
         others.map(|(name, node)| Peer { name: name.clone(), generation: node.generation }).collect()
     }
 
@@ -250,6 +251,22 @@ fn numbers_do_not_make_a_minority_a_majority() {
     assert_eq!(fleet.working(), ["b", "c"]);
     fleet.cut.clear();
     fleet.pass(10_000);
+    assert_eq!(fleet.electors("a").len(), 6);
+}
+
+#[test]
+fn newcomers_that_never_knew_the_lost_do_not_bring_it_back() {
+    let mut fleet = Fleet::of(&["a", "b", "c"]);
+    fleet.cut(&[&["c"], &["a", "b", "d", "e", "f"]]);
+    fleet.pass(8_000);
+    assert!(fleet.agree("a", "c"));
+    for newcomer in ["d", "e", "f"] {
+        fleet.start(newcomer);
+    }
+    for _ in 0..150 {
+        fleet.pass(STEP_MS);
+        assert!(fleet.agree("a", "c"));
+    }
     assert_eq!(fleet.electors("a").len(), 6);
 }
 

@@ -11,7 +11,7 @@ use super::gossip::{DETECT_MS, SETTLE_MS, Stage};
 use super::node::{name_of, node_of};
 use super::script::Class;
 use crate::ownership::{Name, Ownership};
-use crate::quorum::{Census, Members, Peer, Quorum, SILENCE_MS, Standing};
+use crate::quorum::{Census, Members, Mutant, Peer, Quorum, SILENCE_MS, Standing};
 
 /// The longest silence that is borne, in ms: `membership`'s `SILENCE_MAX`.
 const SILENCE_MAX_MS: u64 = 9_000;
@@ -54,7 +54,7 @@ impl Fleet {
         let patience_ms = self.rng.random_range(SILENCE_MS..SILENCE_MAX_MS);
         let mutant = self.quorum_mutant;
         let Some(running) = self.nodes.get_mut(&node) else { return };
-        let quorum = Quorum::new(name_of(node), running.incarnation).with_mutant(mutant);
+        let quorum = Quorum::new(name_of(node), running.incarnation, self.now).with_mutant(mutant);
         running.sight = Some(Sight { quorum, heard: BTreeMap::new(), lost: BTreeMap::new(), patience_ms, works: false });
     }
 
@@ -86,7 +86,7 @@ impl Fleet {
     fn look_around(&mut self, node: usize) {
         let now = self.now;
         let Some(running) = self.nodes.get_mut(&node) else { return };
-        let census = census(running);
+        let census = census(running, self.quorum_mutant == Some(Mutant::ChangesAskNobody));
         let Some(sight) = &mut running.sight else { return };
         let others = running.beliefs.facts.iter().filter(|(about, fact)| **about != node && fact.stage != Stage::Left);
         let lives: BTreeSet<(usize, u64)> = others.map(|(about, fact)| (*about, fact.incarnation)).collect();
@@ -257,11 +257,12 @@ fn named<'a>(lives: impl Iterator<Item = &'a (usize, u64)>) -> Vec<(Name, u64)> 
     lives.map(|(node, incarnation)| (name_of(*node), *incarnation)).collect()
 }
 
-/// The members as a node sees them.
-fn census(node: &super::node::Node) -> Census {
+/// The members as a node sees them; with a deliberate fault those that only watch as well.
+fn census(node: &super::node::Node, viewers: bool) -> Census {
     let Some(sight) = &node.sight else { return Census::default() };
     let facts = || node.beliefs.facts.iter();
-    let present = facts().filter(|(about, fact)| fact.stage == Stage::Participant && !sight.lost.contains_key(&(**about, fact.incarnation)));
+    let stays = |stage| stage == Stage::Participant || (viewers && stage == Stage::Viewer);
+    let present = facts().filter(|(about, fact)| stays(fact.stage) && !sight.lost.contains_key(&(**about, fact.incarnation)));
     let leaving = facts().filter(|(_, fact)| matches!(fact.stage, Stage::Terminating | Stage::Left));
     Census {
         present: present.map(|(about, fact)| (name_of(*about), fact.incarnation)).collect(),

@@ -22,8 +22,10 @@ pub(super) enum Class {
     Majority,
 }
 
-pub(super) const CLASSES: [Class; 7] =
-    [Class::Planned, Class::Sets, Class::Lossy, Class::Crash, Class::Stall, Class::Partition, Class::Majority];
+/// The classes of small seeds, in turn.
+pub(super) const CLASSES: [Class; 6] = [Class::Planned, Class::Sets, Class::Lossy, Class::Crash, Class::Stall, Class::Partition];
+/// Seeds from here on are of the class [`Class::Majority`].
+pub(super) const MAJORITY_SEEDS: u64 = 1_000_000_000;
 
 /// Something that is done to the fleet.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +102,9 @@ impl Script {
 
     /// The class of a seed's run.
     pub(super) fn class_of(seed: u64) -> Class {
+        if seed >= MAJORITY_SEEDS {
+            return Class::Majority;
+        }
         CLASSES[usize::try_from(seed % CLASSES.len() as u64).unwrap()]
     }
 
@@ -251,8 +256,13 @@ impl Script {
         if rng.random_bool(0.3) {
             return;
         }
+        if rng.random_bool(0.2) {
+            // Numbers for one side, that are no electors yet when the cut comes.
+            let since = rng.random_range(at - 4_000..at + 1_000);
+            self.ops.extend((first..self.nodes).map(|node| (since, Op::Start(node))));
+        }
         for _ in 0..rng.random_range(1..=5) {
-            let when = rng.random_range(at.saturating_sub(8_000)..heal + 5_000);
+            let when = rng.random_range(at - 8_000..heal + 5_000);
             let node = rng.random_range(0..first);
             let op = match rng.random_range(0..8) {
                 0 | 1 => Op::Start(rng.random_range(first..self.nodes)),
