@@ -2,8 +2,8 @@
 //! collector's own listener, and tells components which of their keys to scrape; [`Claims`] is what a component holds. Nothing
 //! here knows what a key stands for or what a scrape is.
 //!
-//! Layers, each of which uses only those before it: `slots` and `ring` (arithmetic), `ownership` (the handover, a machine
-//! without IO), `auth`, `resolve`, `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
+//! Layers, each of which uses only those before it: `slots` and `ring` (arithmetic), `quorum` (who may work while the fleet is
+//! split) and `ownership` (the handover), machines without IO, `auth`, `resolve`, `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
 //! drives them all).
 //!
 //! How the product uses it:
@@ -61,8 +61,9 @@ mod transport;
 pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
-    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
+    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
     HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT, RequestError, StartError,
     StartEvent, StopEvent, Stopping,
 };
+pub use quorum::PartitionPolicy;
 pub use transport::{STREAM_PATH, Step, StreamBody, memory};

@@ -58,6 +58,14 @@ pub(crate) struct Metrics {
     pub(crate) members_lost: IntCounter,
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
+    /// Whether a majority hears this node, or the fleet follows `both`.
+    pub(crate) quorum: IntGauge,
+    /// Members of the electorate.
+    pub(crate) electors: IntGauge,
+    /// Whether members have different partition policies.
+    pub(crate) policy_mixed: IntGauge,
+    /// Ownership messages that were under way for too long to count.
+    pub(crate) late_messages: IntCounter,
     /// Keys held here.
     pub(crate) held_keys: IntGauge,
     /// Slots that were refused because this node had been late or had lost the key meanwhile.
@@ -116,6 +124,11 @@ impl Metrics {
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
             name_conflict: new.gauge("collector_cluster_name_conflict", "1 while another process has this node's name")?,
+            quorum: new.gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
+            electors: new.gauge("collector_cluster_electors", "Members whose majority counts; 0 under the policy both")?,
+            policy_mixed: new.gauge("collector_cluster_policy_mixed", "1 while members have different partition policies")?,
+            late_messages: new
+                .counter("collector_cluster_late_messages_total", "Ownership messages that were under way for too long to count")?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,

@@ -203,6 +203,7 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("left", record.left.to_string()),
         ("version", record.version.clone()),
         ("config_hash", record.config_hash.clone()),
+        ("policy", record.policy.to_string()),
         ("counter", record.counter.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -223,6 +224,7 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         counter: state.get("counter")?.parse().ok()?,
         version: clean(state.get("version")?),
         config_hash: clean(state.get("config_hash")?),
+        policy: state.get("policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
     })
 }
 
@@ -289,6 +291,7 @@ mod tests {
             counter: 1,
             version: "0.1.0".into(),
             config_hash: "abc".into(),
+            policy: crate::quorum::PartitionPolicy::Majority,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::quorum::PartitionPolicy;
+
 /// Longest node name, bytes. Gossip's digest carries every name in one message of 64 KiB, so long names cost members.
 pub const MAX_NAME_BYTES: usize = 128;
 
@@ -97,6 +99,7 @@ pub(crate) struct Record {
     pub(crate) counter: u64,
     pub(crate) version: String,
     pub(crate) config_hash: String,
+    pub(crate) policy: PartitionPolicy,
 }
 
 impl Record {

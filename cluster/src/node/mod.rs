@@ -13,6 +13,7 @@ mod hold;
 mod join;
 mod leave;
 mod links;
+mod majority;
 mod owner;
 mod peer;
 pub(crate) mod requests;
@@ -23,7 +24,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -44,7 +45,9 @@ use tokio::{
 
 pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
 pub use clock::Clock;
-pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
+pub use config::{
+    Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
+};
 pub use events::JoinEvent;
 pub use hold::Hold;
 pub use owner::HANDOVER_TIMEOUT;
@@ -59,6 +62,7 @@ use crate::{
     },
     metrics::Metrics,
     ownership::{Holder, Settings},
+    quorum::PartitionPolicy,
     resolve::{Dns, Resolver, SystemDns},
     transport::{
         Connector, Local, Pulses,
@@ -113,6 +117,7 @@ struct Shared {
     inbound: Inbound,
     peers: Arc<ArcSwap<Vec<Peer>>>,
     trouble: Arc<ArcSwapOption<String>>,
+    works: Arc<AtomicBool>,
     directory: Directory,
     pending: Pending,
     handlers: Handlers,
@@ -204,6 +209,7 @@ impl Cluster {
             metrics: metrics.clone(),
         };
         let trouble = Arc::new(ArcSwapOption::empty());
+        let works = Arc::new(AtomicBool::new(true));
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -214,8 +220,11 @@ impl Cluster {
         let routes = Arc::default();
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
         let driver = Driver {
+            majority: majority::Majority::new(&identity, clock.mono_ms()),
+            works: Arc::clone(&works),
             table: Table::new(identity, now),
-            join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now),
+            join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now)
+                .cautious(config.partition_policy == PartitionPolicy::Majority),
             links: Links::new(
                 connector.clone(),
                 local.clone(),
@@ -248,6 +257,7 @@ impl Cluster {
             inbound: Inbound::new(local, events_in, gossip_in, handlers.clone(), closed),
             peers,
             trouble,
+            works,
             directory,
             pending,
             handlers,
@@ -313,6 +323,13 @@ impl Cluster {
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<String>> {
         self.shared.trouble.load_full()
+    }
+
+    /// Whether a majority of the fleet hears this node, under the policy [`PartitionPolicy::Majority`]; without one it scrapes nothing.
+    /// Always so while the fleet follows [`PartitionPolicy::Both`].
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        self.shared.works.load(Ordering::Relaxed)
     }
 
     /// The fleet's name; part of every key's phase.
@@ -399,5 +416,6 @@ fn first_record(config: &Config, generation: u64) -> Record {
         counter: 0,
         version: config.version.clone(),
         config_hash: String::new(),
+        policy: config.partition_policy,
     }
 }

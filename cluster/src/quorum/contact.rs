@@ -47,8 +47,13 @@ impl Contact {
     /// present version.
     pub(super) fn is_due(&self, all: bool, version: u64, now_ms: u64) -> bool {
         let Some(sent_ms) = self.sent_ms else { return true };
-        let news = self.unanswered || self.telling.is_none_or(|(telling, _)| telling != version);
-        all || (news && now_ms.saturating_sub(sent_ms) >= REPLY_PAUSE_MS)
+        let news = self.telling.is_none_or(|(telling, _)| telling != version);
+        all || self.waits(now_ms) || (news && now_ms.saturating_sub(sent_ms) >= REPLY_PAUSE_MS)
+    }
+
+    /// Whether it waits for a first answer, and got nothing just before.
+    pub(super) fn waits(&self, now_ms: u64) -> bool {
+        self.unanswered && self.sent_ms.is_none_or(|sent_ms| now_ms.saturating_sub(sent_ms) >= REPLY_PAUSE_MS)
     }
 
     /// A standing with this number goes out. Whether it has heard this version already.

@@ -38,6 +38,8 @@ pub(super) struct Electorate {
     wish: Option<(Members, u64)>,
     /// Since when a decision is open that somebody has begun.
     open_since: Option<u64>,
+    /// Something was heard or has ended that others' states must be looked at again for.
+    stirred: bool,
 }
 
 /// This node's own try.
@@ -59,6 +61,7 @@ impl Electorate {
             proposal: None,
             wish: None,
             open_since: None,
+            stirred: false,
         }
     }
 
@@ -152,6 +155,7 @@ impl Electorate {
     pub(super) fn receive(&mut self, now_ms: u64, from: &Name, theirs: State) {
         self.consider(now_ms, &theirs);
         self.heard.insert(from.clone(), theirs);
+        self.stirred = true;
     }
 
     fn consider(&mut self, now_ms: u64, theirs: &State) {
@@ -175,7 +179,7 @@ impl Electorate {
         let remembers = |taken_in: &u64| was_elector || *taken_in == self.generation;
         let amnesic = theirs.members.get(&self.me).is_some_and(|taken_in| !remembers(taken_in));
         let previous = match old {
-            Some(old) if old.epoch + 1 == theirs.epoch => old.members,
+            Some(old) if old.epoch.saturating_add(1) == theirs.epoch => old.members,
             _ => theirs.previous.clone(),
         };
         self.hold_until_ms = now_ms.saturating_add(HOLD_MS);
@@ -205,8 +209,10 @@ impl Electorate {
     /// Does what is due. `in_touch` are the members that this node and who hear each other.
     pub(super) fn govern(&mut self, now_ms: u64, census: &Census, in_touch: &BTreeSet<Name>) {
         self.end_hold(now_ms);
-        for theirs in self.heard.values().cloned().collect::<Vec<_>>() {
-            self.consider(now_ms, &theirs);
+        if std::mem::take(&mut self.stirred) {
+            for theirs in self.heard.values().cloned().collect::<Vec<_>>() {
+                self.consider(now_ms, &theirs);
+            }
         }
         self.remember(in_touch);
         self.take_decided(now_ms);
@@ -219,6 +225,7 @@ impl Electorate {
         if !mine.previous.is_empty() && now_ms >= self.hold_until_ms {
             mine.previous.clear();
             self.version += 1;
+            self.stirred = true;
         }
     }
 
@@ -243,7 +250,7 @@ impl Electorate {
         let accepted: Vec<(Ballot, Members)> = self.electors().filter_map(|state| state.accepted.clone()).collect();
         let decided = accepted.into_iter().find(|(ballot, _)| self.has_majority(|state| state.accepted.as_ref().is_some_and(|(of, _)| of == ballot)));
         if let (Some((_, members)), Some(mine)) = (decided, self.state.clone()) {
-            let next = State { epoch: mine.epoch + 1, members, previous: mine.members.clone(), ..mine };
+            let next = State { epoch: mine.epoch.saturating_add(1), members, previous: mine.members.clone(), ..mine };
             self.adopt(now_ms, &next);
         }
     }
@@ -289,7 +296,7 @@ impl Electorate {
         if proposer != Some(&self.me) || !due || waits {
             return;
         }
-        let ballot = Ballot { round: mine.promised.as_ref().map_or(1, |promised| promised.round + 1), by: self.me.clone() };
+        let ballot = Ballot { round: mine.promised.as_ref().map_or(1, |promised| promised.round.saturating_add(1)), by: self.me.clone() };
         self.proposal = Some(Proposal { ballot: ballot.clone(), since_ms: now_ms });
         if let Some(mine) = &mut self.state {
             mine.promised = Some(ballot);
@@ -313,11 +320,8 @@ impl Electorate {
             self.version += 1;
         }
     }
-}
 
-#[cfg(test)]
-impl Electorate {
-    /// Takes the wish into force without asking anybody.
+    /// Takes the wish into force without asking anybody: a deliberate fault.
     pub(super) fn impose(&mut self, now_ms: u64, census: &Census, in_touch: &BTreeSet<Name>) {
         self.note_wish(now_ms, census, in_touch);
         let wanted = self.wanted(now_ms, in_touch).cloned();

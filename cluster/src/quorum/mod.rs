@@ -6,6 +6,7 @@
 mod contact;
 mod electorate;
 mod mutant;
+mod policy;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +15,7 @@ use contact::Contact;
 use electorate::Electorate;
 pub(crate) use electorate::Census;
 pub(crate) use mutant::Mutant;
+pub use policy::PartitionPolicy;
 pub(crate) use state::{Ballot, Lineage, Members, Name, Standing, State};
 
 /// Milliseconds between two standings to each member.
@@ -38,8 +40,8 @@ pub(crate) const HOLD_MS: u64 = LEASE_MS + FRESH_MS + 500;
 /// Least pause between two standings to one member, in ms, however much there is to answer.
 const REPLY_PAUSE_MS: u64 = 100;
 
-/// How many of this node's numbers it remembers the times of: some 60 s of them.
-const REMEMBERED: usize = 256;
+/// How many of this node's numbers it remembers the times of: with some answers in between minutes of them.
+const REMEMBERED: usize = 1024;
 
 const _: () = assert!(LEASE_MS + FRESH_MS < SILENCE_MS, "the minority stops before the majority takes over");
 
@@ -104,7 +106,36 @@ impl Quorum {
             self.next_report_ms = now_ms.saturating_add(REPORT_MS);
             self.told_lost = lost;
         }
-        let gone: Vec<Name> = self.contacts.keys().filter(|name| !peers.iter().any(|peer| peer.name == **name)).cloned().collect();
+        if all {
+            self.keep_contacts(peers);
+        }
+        let due: Vec<Name> =
+            self.contacts.iter().filter(|(_, contact)| contact.is_due(all, self.electorate.version(), now_ms)).map(|(name, _)| name.clone()).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        self.count_up(now_ms);
+        due.into_iter().filter_map(|name| self.standing_for(name, now_ms)).collect()
+    }
+
+    /// The standing that a member waits for which this node has just heard for the first time.
+    pub(crate) fn answer(&mut self, now_ms: u64, name: &Name) -> Option<Standing> {
+        self.contacts.get(name).filter(|contact| contact.waits(now_ms))?;
+        self.count_up(now_ms);
+        self.standing_for(name.clone(), now_ms).map(|(_, standing)| standing)
+    }
+
+    fn count_up(&mut self, now_ms: u64) {
+        self.number += 1;
+        self.sent.push_back((self.number, now_ms));
+        if self.sent.len() > REMEMBERED {
+            self.sent.pop_front();
+        }
+    }
+
+    fn keep_contacts(&mut self, peers: &[Peer]) {
+        let known: BTreeSet<&Name> = peers.iter().map(|peer| &peer.name).collect();
+        let gone: Vec<Name> = self.contacts.keys().filter(|name| !known.contains(name)).cloned().collect();
         for name in gone {
             self.contacts.remove(&name);
             self.electorate.forget(&name);
@@ -112,17 +143,6 @@ impl Quorum {
         for peer in peers {
             self.contact(&peer.name, peer.generation);
         }
-        let due: Vec<Name> =
-            self.contacts.iter().filter(|(_, contact)| contact.is_due(all, self.electorate.version(), now_ms)).map(|(name, _)| name.clone()).collect();
-        if due.is_empty() {
-            return Vec::new();
-        }
-        self.number += 1;
-        self.sent.push_back((self.number, now_ms));
-        if self.sent.len() > REMEMBERED {
-            self.sent.pop_front();
-        }
-        due.into_iter().filter_map(|name| self.standing_for(name, now_ms)).collect()
     }
 
     /// What others hold for lost and this node does not know, because it came later or has heard a goodbye: it has not heard it either.
@@ -257,7 +277,6 @@ impl Quorum {
     pub(crate) fn govern(&mut self, now_ms: u64, census: &Census) {
         let present = |name: &Name| self.contacts.get(name).and_then(|contact| contact.echoed_ms).is_some_and(|at| now_ms - at <= LEASE_MS);
         let others_present: BTreeSet<Name> = self.contacts.keys().filter(|name| present(name)).cloned().collect();
-        #[cfg(test)]
         if self.mutant == Some(Mutant::ChangesAskNobody) {
             return self.electorate.impose(now_ms, census, &others_present);
         }

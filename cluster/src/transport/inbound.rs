@@ -16,6 +16,7 @@ use super::{
     frame::{Frame, FrameError, FrameReader, Kind},
     handshake::{self, PeerHello, Refused, Session},
     outbox::{End, Outbox},
+    standing,
     wire::{Intent, Members, Reject, Request, Response},
 };
 use crate::{membership::Identity, node::requests::Handlers};
@@ -141,7 +142,15 @@ impl Inbound {
                 return Ok(());
             }
             Kind::Request => return self.respond(frame.payload, outbox, requests),
-            Kind::Ownership => Event::Ownership { from, message: frame.payload },
+            Kind::Ownership => Event::Ownership { from, dated: None, message: frame.payload },
+            Kind::Dated => {
+                let (number, message) = standing::dated(frame.payload).ok_or(FrameError::UnknownKind(Kind::Dated as u8))?;
+                Event::Ownership { from, dated: Some(number), message }
+            }
+            Kind::Standing => {
+                let standing = standing::Standing::read(&frame.payload).ok_or(FrameError::UnknownKind(Kind::Standing as u8))?;
+                Event::Standing { from, standing }
+            }
             Kind::Members => {
                 let members = Members::decode(frame.payload).map_err(|_| FrameError::UnknownKind(Kind::Members as u8))?;
                 Event::Members { from, members }

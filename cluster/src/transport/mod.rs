@@ -10,6 +10,7 @@ pub(crate) mod inbound;
 pub(crate) mod link;
 pub mod memory;
 pub(crate) mod outbox;
+pub(crate) mod standing;
 pub(crate) mod wire;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -134,8 +135,10 @@ pub(crate) enum Event {
     InboundDown { peer: Identity },
     /// A peer tells what it knows.
     Members { from: Identity, members: wire::Members },
-    /// A message for the ownership machine.
-    Ownership { from: Identity, message: Bytes },
+    /// A message for the ownership machine, perhaps with the receiver's number that shows its age.
+    Ownership { from: Identity, dated: Option<u64>, message: Bytes },
+    /// A peer tells whom it hears.
+    Standing { from: Identity, standing: crate::quorum::Standing },
 }
 
 /// Where streams deliver events. Bounded: a node that falls behind slows its peers' streams down.

@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::{
+    membership::{Identity, MAX_NAME_BYTES, Phase, Record, State},
+    quorum::PartitionPolicy,
+};
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -38,6 +41,9 @@ pub(crate) struct Member {
     pub(crate) config_hash: String,
     #[prost(bool, tag = "10")]
     pub(crate) left: bool,
+    /// [`crate::PartitionPolicy`]; a release without policies does not say it.
+    #[prost(uint32, tag = "15")]
+    pub(crate) policy: u32,
 }
 
 /// Which process of which name.
@@ -199,6 +205,7 @@ impl Member {
             counter: self.counter,
             version: clean(&self.version),
             config_hash: clean(&self.config_hash),
+            policy: PartitionPolicy::from_number(self.policy),
         })
     }
 }
@@ -216,6 +223,7 @@ impl From<&Record> for Member {
             version: record.version.clone(),
             config_hash: record.config_hash.clone(),
             left: record.left,
+            policy: record.policy.number(),
         }
     }
 }
@@ -242,6 +250,7 @@ mod tests {
             version: "0.1.0".into(),
             config_hash: "abc".into(),
             left: false,
+            policy: PartitionPolicy::Majority.number(),
         }
     }
 

@@ -57,6 +57,7 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         counter,
         version: String::new(),
         config_hash: String::new(),
+        policy: crate::quorum::PartitionPolicy::Majority,
     }
 }
 

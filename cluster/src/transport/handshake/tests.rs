@@ -24,6 +24,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         counter: 1,
         version: "0.1.0".into(),
         config_hash: String::new(),
+        policy: crate::quorum::PartitionPolicy::Majority,
     };
     Local {
         cluster: cluster.into(),
