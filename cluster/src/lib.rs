@@ -61,9 +61,9 @@ mod transport;
 pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
-    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-    HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT, RequestError, StartError,
-    StartEvent, StopEvent, Stopping,
+    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS,
+    DEFAULT_REJOIN_INTERVAL, HANDOVER_TIMEOUT, Handover, Hold, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
+    RequestError, StartError, StartEvent, StopEvent, Stopping,
 };
 pub use quorum::PartitionPolicy;
 pub use transport::{STREAM_PATH, Step, StreamBody, memory};

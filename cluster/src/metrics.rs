@@ -124,7 +124,8 @@ impl Metrics {
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
             name_conflict: new.gauge("collector_cluster_name_conflict", "1 while another process has this node's name")?,
-            quorum: new.gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
+            quorum: new
+                .gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
             electors: new.gauge("collector_cluster_electors", "Members whose majority counts; 0 under the policy both")?,
             policy_mixed: new.gauge("collector_cluster_policy_mixed", "1 while members have different partition policies")?,
             late_messages: new

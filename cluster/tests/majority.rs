@@ -14,6 +14,9 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const QUORUM: &str = "collector_cluster_quorum";
 const ELECTORS: &str = "collector_cluster_electors";
 
+/// Pause between two looks at who holds what.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A fleet whose members all claim the same keys.
 struct Fleet {
     network: Network,
@@ -28,10 +31,18 @@ fn majority(config: &mut Config) {
 
 impl Fleet {
     async fn of(size: usize) -> Self {
-        let mut fleet = Self { network: Network::new(), clock: clock(), keys: (0..40).collect(), nodes: Vec::new() };
+        Self::of_with(size, majority).await
+    }
+
+    fn new() -> Self {
+        Self { network: Network::new(), clock: clock(), keys: (0..40).collect(), nodes: Vec::new() }
+    }
+
+    async fn of_with(size: usize, change: impl Fn(&mut Config)) -> Self {
+        let mut fleet = Self::new();
         let peers: Vec<_> = (1..=size as u8).map(addr).collect();
         for index in 0..size {
-            fleet.start(index, &peers, majority);
+            fleet.start(index, &peers, &change);
         }
         fleet.until(15, "each key has one holder", |fleet| fleet.each_has_one_holder()).await;
         let complete = |fleet: &Self| (0..size).all(|index| fleet.node(index).metric(ELECTORS) == Some(size as f64));
@@ -100,7 +111,7 @@ impl Fleet {
         while !condition(self) {
             assert!(start.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");
             self.check_no_key_has_two_holders();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
         start.elapsed()
     }
@@ -109,11 +120,10 @@ impl Fleet {
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
             self.check_no_key_has_two_holders();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// The same, while each key has a holder or is on its way to one.
     fn works(&self, index: usize) -> bool {
         self.node(index).metric(QUORUM) == Some(1.0) && self.node(index).cluster.has_majority()
     }
@@ -157,13 +167,28 @@ async fn of_two_halves_none_works_until_they_meet() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_that_heals_at_any_moment_never_makes_two_holders() {
-    for seconds in 3..14 {
+    for seconds in [3, 5, 6, 8, 12] {
         let fleet = Fleet::of(3).await;
         fleet.cut(&[0], &[1, 2]);
         fleet.pass(seconds).await;
         fleet.heal();
         fleet.until(10, "each key has one holder", |fleet| fleet.each_has_one_holder()).await;
         fleet.pass(5).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_while_the_fleet_forms_never_makes_two_holders() {
+    for step in [0, 3, 6, 12, 18] {
+        let mut fleet = Fleet::new();
+        let peers: Vec<_> = (1..=4).map(addr).collect();
+        (0..4).for_each(|index| fleet.start(index, &peers, majority));
+        fleet.until(15, "somebody holds", |fleet| fleet.components().iter().any(|component| !component.keys().is_empty())).await;
+        tokio::time::sleep(Duration::from_millis(step * 100)).await;
+        fleet.cut(&[0, 1], &[2, 3]);
+        fleet.pass(15).await;
+        fleet.heal();
+        fleet.until(20, "each key has one holder", |fleet| fleet.each_has_one_holder()).await;
     }
 }
 
@@ -257,7 +282,7 @@ async fn a_rolling_restart_rests_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_policy_is_rolled_out_node_by_node_and_back() {
-    let mut fleet = Fleet { network: Network::new(), clock: clock(), keys: (0..40).collect(), nodes: Vec::new() };
+    let mut fleet = Fleet::new();
     let peers: Vec<_> = (1..=3).map(addr).collect();
     (0..3).for_each(|index| fleet.start(index, &peers, |_| {}));
     fleet.until(10, "each key has one holder", |fleet| fleet.each_has_one_holder()).await;
@@ -285,19 +310,15 @@ async fn the_policy_is_rolled_out_node_by_node_and_back() {
 
 #[tokio::test(start_paused = true)]
 async fn electors_that_are_gone_for_long_are_given_up() {
-    let mut fleet = Fleet { network: Network::new(), clock: clock(), keys: (0..40).collect(), nodes: Vec::new() };
-    let peers: Vec<_> = (1..=3).map(addr).collect();
-    for index in 0..3 {
-        fleet.start(index, &peers, |config| {
-            majority(config);
-            config.forget_after = Duration::from_secs(900);
-        });
-    }
-    fleet.until(15, "each key has one holder", |fleet| fleet.each_has_one_holder()).await;
+    let change = |config: &mut Config| {
+        majority(config);
+        config.forget_after = Duration::from_secs(900);
+    };
+    let mut fleet = Fleet::of_with(3, change).await;
     fleet.crash(2);
-    fleet.pass(600).await;
+    tokio::time::sleep(Duration::from_secs(850)).await;
     assert_eq!(fleet.node(0).metric(ELECTORS), Some(3.0));
-    fleet.until(330, "two are left", |fleet| (0..2).all(|index| fleet.node(index).metric(ELECTORS) == Some(2.0))).await;
+    fleet.until(80, "two are left", |fleet| (0..2).all(|index| fleet.node(index).metric(ELECTORS) == Some(2.0))).await;
     assert!(fleet.each_has_one_holder());
 }
 

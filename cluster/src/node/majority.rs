@@ -26,12 +26,15 @@ const FOUNDING_GRACE: Duration = Duration::from_secs(2);
 /// This node's part in the majority, and what follows from it.
 pub(crate) struct Majority {
     quorum: Quorum,
-    /// The policy is in force: all live members have it, and this node has not worked without it since.
+    /// The policy is in force: all live members have it, and this node has not worked without it since. From the start on, so that no
+    /// node works before it knows better.
     pub(super) enforced: bool,
     /// This node may work.
     pub(super) works: bool,
     /// Some members have another policy.
     mixed: bool,
+    /// Some had, and this node may be working without a majority since.
+    was_mixed: bool,
     /// Members that are lost in this node's own sight only. They are asked as if they were alive.
     suspects: BTreeSet<(Name, u64)>,
     /// Losses that a majority has agreed on.
@@ -43,12 +46,14 @@ pub(crate) struct Majority {
 }
 
 impl Majority {
-    pub(crate) fn new(me: &Identity, now_ms: u64) -> Self {
+    pub(crate) fn new(me: &Identity, policy: PartitionPolicy, now_ms: u64) -> Self {
+        let enforced = policy == PartitionPolicy::Majority;
         Self {
             quorum: Quorum::new(me.name.clone(), me.generation, now_ms),
-            enforced: false,
-            works: true,
+            enforced,
+            works: !enforced,
             mixed: false,
+            was_mixed: false,
             suspects: BTreeSet::new(),
             agreed: BTreeSet::new(),
             founding_since: None,
@@ -131,22 +136,20 @@ impl Driver {
                 false => tracing::info!("all members have the partition policy `majority`"),
             }
         }
-        let formed = self.local.record().phase == Phase::Formed;
+        self.majority.was_mixed |= mixed;
         let has_lease = self.majority.quorum.lease_ms(now_ms) > now_ms;
-        let enforced = formed && !mixed && (self.majority.enforced || !self.state.admitted || has_lease);
+        let enforced = !mixed && (has_lease || !self.majority.was_mixed);
         if std::mem::replace(&mut self.majority.enforced, enforced) == enforced {
             return;
         }
         self.state.dirty = true;
         self.owner.require_answers(enforced);
-        if !enforced {
+        if enforced {
+            self.majority.was_mixed = false;
+        } else {
             self.majority.works = true;
             self.works.store(true, Ordering::Relaxed);
             self.owner.set_lease(u64::MAX);
-        } else if !has_lease {
-            self.majority.works = false;
-            self.works.store(false, Ordering::Relaxed);
-            self.owner.set_lease(0);
         }
     }
 

@@ -45,9 +45,7 @@ use tokio::{
 
 pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
 pub use clock::Clock;
-pub use config::{
-    Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-};
+pub use config::{Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
 pub use events::JoinEvent;
 pub use hold::Hold;
 pub use owner::HANDOVER_TIMEOUT;
@@ -209,7 +207,7 @@ impl Cluster {
             metrics: metrics.clone(),
         };
         let trouble = Arc::new(ArcSwapOption::empty());
-        let works = Arc::new(AtomicBool::new(true));
+        let works = Arc::new(AtomicBool::new(config.partition_policy == PartitionPolicy::Both));
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -219,8 +217,10 @@ impl Cluster {
         let (pending, handlers, directory) = (Pending::default(), Handlers::default(), Directory::default());
         let routes = Arc::default();
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
+        let mut owner = Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone());
+        owner.require_answers(config.partition_policy == PartitionPolicy::Majority);
         let driver = Driver {
-            majority: majority::Majority::new(&identity, clock.mono_ms()),
+            majority: majority::Majority::new(&identity, config.partition_policy, clock.mono_ms()),
             works: Arc::clone(&works),
             table: Table::new(identity, now),
             join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now)
@@ -234,7 +234,7 @@ impl Cluster {
                 Arc::clone(&routes),
                 directory.clone(),
             ),
-            owner: Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone()),
+            owner,
             gossip_parts: Parts::new(cluster, config.gossip_interval, routes, gossip_out, metrics),
             gossip: None,
             resolver: Resolver::new(dns, config.default_port),

@@ -160,9 +160,9 @@ impl Electorate {
 
     fn consider(&mut self, now_ms: u64, theirs: &State) {
         let known = self.state.as_ref().map(|mine| (mine.lineage.clone(), mine.epoch));
-        let newer = known.as_ref().is_none_or(|(lineage, epoch)| {
-            theirs.lineage < *lineage || (theirs.lineage == *lineage && theirs.epoch > *epoch)
-        });
+        let newer = known
+            .as_ref()
+            .is_none_or(|(lineage, epoch)| theirs.lineage < *lineage || (theirs.lineage == *lineage && theirs.epoch > *epoch));
         if newer {
             self.adopt(now_ms, theirs);
         }
@@ -248,7 +248,8 @@ impl Electorate {
     /// Takes the next electorate into force once a majority has accepted it in one ballot.
     fn take_decided(&mut self, now_ms: u64) {
         let accepted: Vec<(Ballot, Members)> = self.electors().filter_map(|state| state.accepted.clone()).collect();
-        let decided = accepted.into_iter().find(|(ballot, _)| self.has_majority(|state| state.accepted.as_ref().is_some_and(|(of, _)| of == ballot)));
+        let decided =
+            accepted.into_iter().find(|(ballot, _)| self.has_majority(|state| state.accepted.as_ref().is_some_and(|(of, _)| of == ballot)));
         if let (Some((_, members)), Some(mine)) = (decided, self.state.clone()) {
             let next = State { epoch: mine.epoch.saturating_add(1), members, previous: mine.members.clone(), ..mine };
             self.adopt(now_ms, &next);

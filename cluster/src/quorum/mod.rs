@@ -12,8 +12,8 @@ mod state;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use contact::Contact;
-use electorate::Electorate;
 pub(crate) use electorate::Census;
+use electorate::Electorate;
 pub(crate) use mutant::Mutant;
 pub use policy::PartitionPolicy;
 pub(crate) use state::{Ballot, Lineage, Members, Name, Standing, State};
@@ -109,8 +109,12 @@ impl Quorum {
         if all {
             self.keep_contacts(peers);
         }
-        let due: Vec<Name> =
-            self.contacts.iter().filter(|(_, contact)| contact.is_due(all, self.electorate.version(), now_ms)).map(|(name, _)| name.clone()).collect();
+        let due: Vec<Name> = self
+            .contacts
+            .iter()
+            .filter(|(_, contact)| contact.is_due(all, self.electorate.version(), now_ms))
+            .map(|(name, _)| name.clone())
+            .collect();
         if due.is_empty() {
             return Vec::new();
         }
@@ -265,7 +269,8 @@ impl Quorum {
             self.electorate.is_me(name) || self.contacts.get(name).is_some_and(|contact| contact.holds_for_lost(process, now_ms, bound_ms))
         };
         let sets = self.electorate.for_losses(now_ms);
-        !sets.is_empty() && sets.iter().all(|set| set.keys().filter(|name| self.electorate.counts(name) && says(name)).count() > self.size(set) / 2)
+        !sets.is_empty()
+            && sets.iter().all(|set| set.keys().filter(|name| self.electorate.counts(name) && says(name)).count() > self.size(set) / 2)
     }
 
     /// Founds an electorate of those who are there. To be called only by the one member that is to.

@@ -278,7 +278,10 @@ fn who_was_away_during_a_change_learns_of_it_before_it_counts() {
         fleet.start(newcomer);
     }
     fleet.pass(20_000);
-    assert_eq!(fleet.electors("b"), ["b", "c", "d", "e", "f"].into_iter().chain(["a"]).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        fleet.electors("b"),
+        ["b", "c", "d", "e", "f"].into_iter().chain(["a"]).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
     // Now a meets one of the old majority: two of three by what it knows, two of six by what the other knows.
     fleet.cut.clear();
     fleet.cut(&[&["a", "b"], &["c", "d", "e", "f"]]);

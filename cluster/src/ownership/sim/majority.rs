@@ -210,7 +210,10 @@ impl Fleet {
             Some(_) if !divided_evenly => self.log.fault(self.now, end),
             Some(_) => self.log.fault(self.now, heal + HEALED_MS),
             // Whatever else happens may keep the fleet from its work until all is over.
-            None => self.log.fault(self.now.min(START_MS + self.script.first_op_ms()), self.script.last_op_ms() + START_MS + HEALED_MS + DETECT_MS.end()),
+            None => self.log.fault(
+                self.now.min(START_MS + self.script.first_op_ms()),
+                self.script.last_op_ms() + START_MS + HEALED_MS + DETECT_MS.end(),
+            ),
         }
     }
 
@@ -245,7 +248,9 @@ impl Fleet {
             return;
         }
         let address = (domain.clone(), key);
-        let holds = |other: &super::node::Node| other.loops.get(&address).is_some_and(|open| !open.stopping) && other.scrape_until_ms(self.now) > self.now;
+        let holds = |other: &super::node::Node| {
+            other.loops.get(&address).is_some_and(|open| !open.stopping) && other.scrape_until_ms(self.now) > self.now
+        };
         let second = self.nodes.values().find(|other| other.index != node && holds(other)).map(|other| other.index);
         if let Some(second) = second {
             self.log.violation(format!("key {key:x} is held by node-{node} and node-{second} at {}", self.now - START_MS));

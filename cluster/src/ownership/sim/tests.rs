@@ -107,12 +107,8 @@ fn each_broken_rule_is_noticed() {
 }
 
 /// Deliberate faults in the policy `majority`.
-const QUORUM_MUTANTS: [quorum::Mutant; 4] = [
-    quorum::Mutant::NoLease,
-    quorum::Mutant::LossOfOneSuffices,
-    quorum::Mutant::CrashShrinks,
-    quorum::Mutant::ChangesAskNobody,
-];
+const QUORUM_MUTANTS: [quorum::Mutant; 4] =
+    [quorum::Mutant::NoLease, quorum::Mutant::LossOfOneSuffices, quorum::Mutant::CrashShrinks, quorum::Mutant::ChangesAskNobody];
 
 #[test]
 fn each_broken_rule_of_the_majority_is_noticed() {
