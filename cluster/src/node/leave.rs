@@ -40,6 +40,7 @@ impl Driver {
 
     /// Says goodbye once nothing is left to hand over, or patience is.
     pub(super) fn leave_if_done(&mut self, now: Instant) {
+        let needed = self.is_needed();
         let Some(leaving) = &mut self.state.leaving else { return };
         let (told, joined) = {
             let record = self.local.record.lock();
@@ -47,8 +48,11 @@ impl Driver {
         };
         // A node that never joined has nothing to hand over.
         leaving.drained |= !joined;
-        if leaving.farewell.is_some() || !told || !(leaving.drained || now >= leaving.deadline) {
+        if leaving.farewell.is_some() || !told || !((leaving.drained && !needed) || now >= leaving.deadline) {
             return;
+        }
+        if needed {
+            tracing::warn!("the deadline passed before the others agreed to do without this node: it counts as crashed");
         }
         leaving.keys_left = self.owner.held();
         leaving.farewell = Some(now + FAREWELL);
