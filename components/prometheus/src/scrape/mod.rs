@@ -175,6 +175,9 @@ impl Scrape {
             }
             Some(ClaimEvent::Stop(stop)) => {
                 self.share.lose(stop.key);
+                if let (Some(barrier), Some(_)) = (&self.barrier, &stop.handover) {
+                    barrier.handed_on(stop.key);
+                }
                 match stop.handover {
                     Some(handover) => ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover),
                     None => self.engine.disown(stop.key),
@@ -203,7 +206,10 @@ impl Scrape {
     async fn end(self, stop: Stop) {
         let ending = match stop {
             Stop::Removed => Ending::Removed,
-            Stop::Exit => Ending::Continued,
+            Stop::Exit => {
+                self.barrier.iter().for_each(|barrier| barrier.exits());
+                Ending::Continued
+            }
         };
         self.engine.stop(ending).await;
         self.sink.flush();
