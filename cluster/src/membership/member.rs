@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::ownership::KeysDigest;
 use crate::placement::Version as Placement;
 
 /// Longest node name, bytes. Gossip's digest carries every name in one message of 64 KiB, so long names cost members.
@@ -105,6 +106,8 @@ pub(crate) struct Record {
     pub(crate) load: u64,
     /// Where it is, empty if it has not been told.
     pub(crate) zone: String,
+    /// The keys that it has discovered; versions that did not tell have none.
+    pub(crate) targets: Option<KeysDigest>,
 }
 
 impl Record {

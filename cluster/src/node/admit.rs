@@ -10,7 +10,7 @@ use super::driver::{Driver, Report};
 use crate::{
     membership::{Identity, Record, gossip, table::Presence},
     transport::{
-        DialError, Local, Reason,
+        DialError, Local, Reason, Step,
         frame::Kind,
         handshake::PeerHello,
         link::connect,
@@ -30,7 +30,7 @@ pub(crate) struct Checked {
     /// The older process of its name, and whether it is alive.
     namesake: Option<(Identity, bool)>,
     /// Who answers at the newcomer's address.
-    dialled_back: Result<Identity, String>,
+    dialled_back: Result<Identity, (Reason, String)>,
 }
 
 impl Driver {
@@ -77,8 +77,9 @@ impl Driver {
             let dial_back = async {
                 match ask(peer.addr).await {
                     Ok(Ok(session)) => Ok(session.peer.identity),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+                    Ok(Err(error)) if error.step() == Step::Tls => Err((Reason::Tls, format!("{error}; {}", error.remedy()))),
+                    Ok(Err(error)) => Err((Reason::Advertise, error.to_string())),
+                    Err(_) => Err((Reason::Advertise, format!("no answer within {} s", CHECK_TIMEOUT.as_secs()))),
                 }
             };
             let look = async {
@@ -107,11 +108,14 @@ impl Driver {
                 // The newcomer has started anew meanwhile, or answers under the generation that it is about to leave.
                 return answer(verdict, Err(Reason::Unavailable.reject("the process has changed meanwhile; try again")));
             }
-            Ok(found) => Err(format!("the advertised address {} leads to the node \"{}\" at {}", peer.addr, found.name, found.addr)),
-            Err(error) => Err(format!("this peer can't reach the advertised address {}: {error}", peer.addr)),
+            Ok(found) => {
+                let detail = format!("the advertised address {} leads to the node \"{}\" at {}", peer.addr, found.name, found.addr);
+                Err((Reason::Advertise, detail))
+            }
+            Err((reason, error)) => Err((reason, format!("this peer can't reach the advertised address {}: {error}", peer.addr))),
         };
-        if let Err(detail) = found {
-            return answer(verdict, Err(Reason::Advertise.reject(detail)));
+        if let Err((reason, detail)) = found {
+            return answer(verdict, Err(reason.reject(detail)));
         }
         match self.table.get(&peer.name) {
             Some((known, _)) if known.identity.generation > peer.generation => {

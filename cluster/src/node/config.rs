@@ -1,12 +1,14 @@
 //! What a node needs to be told: names, addresses, patience. Reading flags and files, and deciding when a key is required, is
 //! the caller's part.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     auth::Key,
+    discovery::PeerDiscovery,
     membership::MAX_NAME_BYTES,
-    resolve::{JoinAddress, JoinAddressError},
+    resolve::{JoinAddress, JoinAddressError, Source},
+    transport::PeerTls,
 };
 
 /// Alloy's default of `--cluster.rejoin-interval`.
@@ -31,6 +33,8 @@ pub struct Config {
     pub default_port: u16,
     /// Where to look for peers; none makes a fleet of one that others may join.
     pub join_addresses: Vec<JoinAddress>,
+    /// A source that is asked for peers besides.
+    pub discovery: Option<Arc<dyn PeerDiscovery>>,
     /// How often join addresses are looked at again while in a fleet; zero never does.
     pub rejoin_interval: Duration,
     /// Most join addresses that are dialled in one round; zero dials all.
@@ -41,8 +45,11 @@ pub struct Config {
     pub wait_timeout: Duration,
     /// Where this node is (`--cluster.zone`): copies of a target go to different zones. Empty says nothing.
     pub zone: String,
-    /// The key that all members share, if any.
+    /// The key that all members share, if any. It can be renewed, see [`super::Cluster::renew_key`].
     pub key: Option<Key>,
+    /// TLS towards peers. With it, streams are taken from peers only over TLS and with a verified certificate
+    /// ([`crate::Channel::Verified`]).
+    pub tls: Option<Arc<dyn PeerTls>>,
     /// Pause between rounds of gossip.
     pub gossip_interval: Duration,
     /// This program's version, for the list of peers.
@@ -83,12 +90,14 @@ impl Config {
             advertise_addr,
             default_port: advertise_addr.port(),
             join_addresses: Vec::new(),
+            discovery: None,
             rejoin_interval: DEFAULT_REJOIN_INTERVAL,
             max_join_peers: DEFAULT_MAX_JOIN_PEERS,
             wait_for_size: 0,
             wait_timeout: Duration::ZERO,
             zone: String::new(),
             key: None,
+            tls: None,
             gossip_interval: DEFAULT_GOSSIP_INTERVAL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -101,6 +110,12 @@ impl Config {
     pub fn joining<'a>(mut self, addresses: impl IntoIterator<Item = &'a str>) -> Result<Self, JoinAddressError> {
         self.join_addresses = addresses.into_iter().map(str::parse).collect::<Result<_, _>>()?;
         Ok(self)
+    }
+
+    /// Where to look for peers.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let addresses = self.join_addresses.iter().cloned().map(Source::Address);
+        addresses.chain(self.discovery.clone().map(Source::Discovery)).collect()
     }
 
     /// Checks what types can't.

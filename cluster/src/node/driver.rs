@@ -20,12 +20,14 @@ use tokio::{
 use super::{
     Peer,
     admit::Checked,
+    agreement::Agreement,
     claims::Port,
     config::Config,
     events::JoinEvent,
     join::Join,
     leave::Leaving,
     links::Links,
+    log_budget::LogBudget,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -161,6 +163,13 @@ pub(crate) struct Progress {
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
+    /// Not before this time changed keys are told.
+    pub(super) next_keys: Instant,
+    pub(super) agreement: Agreement,
+    /// Members whose clocks were told to be off.
+    pub(super) skewed: BTreeSet<Name>,
+    /// What the log may still be told of members.
+    pub(super) log_budget: LogBudget,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -189,6 +198,10 @@ impl Progress {
             admitted: false,
             warned_of_size: false,
             clock_off: false,
+            next_keys: now,
+            agreement: Agreement::default(),
+            skewed: BTreeSet::new(),
+            log_budget: LogBudget::new(now),
             leaving: None,
         }
     }
@@ -263,7 +276,9 @@ impl Driver {
             self.read_gossip(now).await;
         }
         if report {
+            self.compare_keys(now);
             self.report_metrics();
+            self.watch_clocks();
         }
     }
 
@@ -294,8 +309,8 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, message } => {
-                let effects = self.owner.receive(&from.name, &message);
+            Event::Ownership { from, envelope } => {
+                let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
         }

@@ -26,7 +26,7 @@ use std::{
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
-use crate::{membership::Phase, resolve::JoinAddress};
+use crate::{membership::Phase, resolve::Source};
 
 /// How long addresses without peers must stay so before a node starts a fleet.
 pub(crate) const BOOTSTRAP_GRACE: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ pub(crate) struct Others {
 
 /// A node's search for its fleet.
 pub(crate) struct Join {
-    addresses: Vec<(JoinAddress, Resolved)>,
+    addresses: Vec<(Source, Resolved)>,
     outcomes: BTreeMap<SocketAddr, (Outcome, Instant)>,
     max_peers: usize,
     started: Instant,
@@ -88,7 +88,7 @@ pub(crate) struct Join {
 }
 
 impl Join {
-    pub(crate) fn new(addresses: Vec<JoinAddress>, max_peers: usize, now: Instant) -> Self {
+    pub(crate) fn new(addresses: Vec<Source>, max_peers: usize, now: Instant) -> Self {
         Self {
             addresses: addresses.into_iter().map(|address| (address, Resolved::Unknown)).collect(),
             outcomes: BTreeMap::new(),
@@ -107,7 +107,7 @@ impl Join {
         (self.accounted_since, self.settled_since, self.rounds) = (None, None, 0);
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &JoinAddress> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Source> {
         self.addresses.iter().map(|(address, _)| address)
     }
 
@@ -155,7 +155,7 @@ impl Join {
         PAUSES.0.saturating_mul(1 << self.rounds.saturating_sub(1).min(8)).min(PAUSES.1)
     }
 
-    /// Join addresses that account for nothing, as text.
+    /// Join addresses, or the discovery, that account for nothing, as text.
     pub(crate) fn unaccounted(&self) -> Vec<String> {
         let missing = |addr: &SocketAddr| match self.outcomes.get(addr) {
             Some((outcome, _)) => matches!(outcome, Outcome::Silent | Outcome::Rejected),
@@ -213,7 +213,7 @@ mod tests {
 
     fn join(addresses: &[&str]) -> (Join, Instant) {
         let now = Instant::now();
-        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let addresses = addresses.iter().map(|text| Source::Address(text.parse().unwrap())).collect();
         (Join::new(addresses, 5, now), now)
     }
 

@@ -1,12 +1,7 @@
 //! The streams that this node keeps to its peers: one per live member, opened at once and again whenever it breaks, and a
 //! try every two seconds for members that were lost. What arrives over them is not handled here.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -78,14 +73,18 @@ impl Links {
         Self { slots: HashMap::new(), connector, local, events, pending, closing, routes, directory, next_session: 0 }
     }
 
-    /// Opens what is missing and due, and ends what is not wanted.
+    /// Opens what is missing and due, and ends what is not wanted. Of those that claim one address the first is dialled: who
+    /// answers there will show.
     pub(crate) fn reconcile(&mut self, wanted: &[Wanted], now: Instant) {
-        let addrs: HashSet<_> = wanted.iter().map(|wanted| wanted.identity.addr).collect();
-        let gone: Vec<_> = self.slots.keys().filter(|addr| !addrs.contains(addr)).copied().collect();
+        let mut by_addr = HashMap::with_capacity(wanted.len());
+        for wanted in wanted {
+            by_addr.entry(wanted.identity.addr).or_insert(wanted);
+        }
+        let gone: Vec<_> = self.slots.keys().filter(|addr| !by_addr.contains_key(addr)).copied().collect();
         for addr in gone {
             self.close(addr);
         }
-        for wanted in wanted {
+        for wanted in by_addr.into_values() {
             self.keep(wanted, now);
         }
     }
@@ -179,6 +178,11 @@ impl Links {
         for (_, outbox) in self.directory.lock().values() {
             outbox.push(kind, payload.clone());
         }
+    }
+
+    /// Whether the stream to a member is open.
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        self.directory.lock().contains_key(name)
     }
 
     /// Streams that are open or being opened.

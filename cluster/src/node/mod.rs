@@ -1,9 +1,10 @@
 //! A node of the fleet: [`Cluster`] is what the product holds. It starts the node's actor (`driver`), takes peers' streams from
 //! the listener, gives components their [`Claims`] and answers who is there. The parts: `join` and `search` find the fleet,
 //! `admit` lets peers in, `links` keeps streams, `owner` carries out what the ownership machine decides, `settle` draws the
-//! consequences, `leave` goes.
+//! consequences, `agreement` notices members that know other keys, `leave` goes.
 
 mod admit;
+mod agreement;
 mod ask;
 mod balance;
 mod claims;
@@ -16,11 +17,13 @@ mod insight;
 mod join;
 mod leave;
 mod links;
+mod log_budget;
 mod owner;
 mod peer;
 pub(crate) mod requests;
 mod search;
 mod settle;
+mod skew;
 mod succession;
 
 use std::{
@@ -59,20 +62,22 @@ pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
 pub use succession::Succession;
 
 use crate::{
+    auth::Key,
     membership::{
         Identity, Phase, Record, State,
         gossip::{INBOX, Parts},
         table::Table,
     },
     metrics::Metrics,
-    ownership::{Candidacy, Holder, Name, Settings},
+    ownership::{Candidacy, Holder, KeysDigest, Name, Settings},
     placement::{Forecast, Version},
     resolve::{Dns, Resolver, SystemDns},
     transport::{
-        Connector, Local, Pulses,
+        Connector, Local, Pulses, Reason,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
+        skew::Skews,
     },
 };
 use ask::Asker;
@@ -80,6 +85,7 @@ use balance::Balancer;
 use driver::{Command, Driver, Inputs, Progress};
 use links::{Directory, Links};
 use owner::Owner;
+use peer::Sight;
 use requests::{Handlers, Pending};
 
 /// Events of streams that may wait for the driver; beyond it streams wait.
@@ -115,6 +121,7 @@ pub struct Cluster {
 
 struct Shared {
     config: Arc<Config>,
+    key: Arc<ArcSwapOption<Key>>,
     handle: Handle,
     commands: mpsc::UnboundedSender<Command>,
     inbound: Inbound,
@@ -145,9 +152,7 @@ impl Cluster {
     /// See [`StartError`].
     pub fn start(config: Config, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
         let _runtime = handle.enter();
-        let environment =
-            Environment { connector: Arc::new(Http2), dns: Arc::new(SystemDns::new()), clock: Clock::system(), registry: registry.clone() };
-        Self::start_in(config, environment, handle)
+        Self::start_with_dns(config, Arc::new(SystemDns::new()), registry, handle)
     }
 
     /// The same with name servers of one's own.
@@ -156,7 +161,7 @@ impl Cluster {
     /// See [`StartError`].
     pub fn start_with_dns(config: Config, dns: Arc<dyn Dns>, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
         let _runtime = handle.enter();
-        let connector = Arc::new(Http2);
+        let connector = Arc::new(Http2 { tls: config.tls.clone() });
         Self::start_in(config, Environment { connector, dns, clock: Clock::system(), registry: registry.clone() }, handle)
     }
 
@@ -199,13 +204,14 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, Sight::default())]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
-            key: config.key.clone(),
+            key: Arc::new(ArcSwapOption::from_pointee(config.key.clone())),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
+            skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };
         let balance_metrics = metrics.clone();
@@ -221,7 +227,7 @@ impl Cluster {
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
         let driver = Driver {
             table: Table::new(identity, now),
-            join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now),
+            join: join::Join::new(config.sources(), config.max_join_peers, now),
             links: Links::new(
                 connector.clone(),
                 local.clone(),
@@ -250,11 +256,13 @@ impl Cluster {
         let me = Arc::from(config.node_name.as_str());
         let asker = Asker { me, peers, directory, pending, handlers: handlers.clone() };
         let balancer = handle.spawn(Balancer::new(asker.clone(), commands_in.clone(), balance_metrics).run());
+        let inbound = Inbound::new(local.clone(), events_in, gossip_in, handlers, closed, config.tls.is_some());
         let shared = Shared {
             config,
+            key: local.key,
             handle: handle.clone(),
             commands: commands_in,
-            inbound: Inbound::new(local, events_in, gossip_in, handlers, closed),
+            inbound,
             asker,
             trouble,
             narration,
@@ -267,12 +275,27 @@ impl Cluster {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Answers a request on [`crate::STREAM_PATH`]: with a stream, or with a status that says why not (505 for HTTP/1). Put the
-    /// sender's [`SocketAddr`] into the request's extensions to have it in logs. To be called within a runtime.
+    /// Answers a request whose path it [`crate::takes`]: with a stream, or with a status that says why not (505 for HTTP/1). Put the
+    /// sender's [`SocketAddr`] into the request's extensions to have it in logs, and its [`crate::Channel`], without which it counts as
+    /// plain text.
     #[must_use]
     pub fn serve(&self, request: Request<Incoming>) -> Response<StreamBody> {
         let _runtime = self.shared.handle.enter();
         http2::serve(&self.shared.inbound, request)
+    }
+
+    /// Counts, and logs once per address, a connection that could not become a peer's: its TLS failed as `cause` says, or it spoke TLS
+    /// though [`Config::tls`] is not set.
+    pub fn refuse_tls(&self, from: std::net::SocketAddr, cause: &str) {
+        self.shared.inbound.refuse(Some(from), Reason::Tls, cause);
+    }
+
+    /// Shakes hands with another key from now on. Open streams stay, so that a fleet can change its key without a break: see [`Key`].
+    /// Does nothing in a fleet without a key, since that would tear it apart.
+    pub fn renew_key(&self, key: Key) {
+        if self.shared.config.key.is_some() {
+            self.shared.key.store(Some(Arc::new(key)));
+        }
     }
 
     /// How joining goes. The first caller gets all events since the start, later ones those that follow.
@@ -436,5 +459,6 @@ fn first_record(config: &Config, generation: u64) -> Record {
         placement: Version::default(),
         load: 0,
         zone: config.zone.clone(),
+        targets: Some(KeysDigest::default()),
     }
 }

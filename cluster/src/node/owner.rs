@@ -19,9 +19,8 @@ use super::{
     hold::{Fence, Hold},
 };
 use crate::ownership::{
-    Action, Candidacy, Counters, Envelope, Holder, KeySpec, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
 };
-
 use crate::placement::Table;
 
 /// How long a component may take to say what it hands over with a key; then the key goes without it.
@@ -92,6 +91,11 @@ impl Owner {
     /// Keys that may be scraped here now.
     pub(crate) fn held(&self) -> usize {
         self.domains.values().map(|domain| domain.holds.len()).sum()
+    }
+
+    /// The keys that components have set.
+    pub(crate) fn keys_digest(&self) -> KeysDigest {
+        self.machine.keys_digest()
     }
 
     pub(crate) fn holders(&self) -> Vec<Holder> {
@@ -200,14 +204,8 @@ impl Owner {
     }
 
     /// A peer sent a message.
-    pub(crate) fn receive(&mut self, from: &str, message: &[u8]) -> Effects {
-        match Envelope::decode(message) {
-            Ok(envelope) => self.input(|machine, now| machine.receive(now, from, envelope)),
-            Err(error) => {
-                tracing::warn!(peer = from, %error, "an ownership message was dropped");
-                Effects::default()
-            }
-        }
+    pub(crate) fn receive(&mut self, from: &str, envelope: Envelope) -> Effects {
+        self.input(|machine, now| machine.receive(now, from, envelope))
     }
 
     /// The stream to a peer is open again.
@@ -341,10 +339,6 @@ impl Effects {
 }
 
 fn sum(one: &Counters, other: &Counters) -> Counters {
-    let mut latency = one.handover_latency;
-    for (sum, more) in latency.iter_mut().zip(other.handover_latency) {
-        *sum += more;
-    }
     Counters {
         moves_in: one.moves_in + other.moves_in,
         moves_out: one.moves_out + other.moves_out,
@@ -358,7 +352,14 @@ fn sum(one: &Counters, other: &Counters) -> Counters {
         duplicates_stopped: one.duplicates_stopped + other.duplicates_stopped,
         fences: one.fences + other.fences,
         stale_messages: one.stale_messages + other.stale_messages,
-        handover_latency: latency,
+        handover_latency: added(one.handover_latency, other.handover_latency),
         handover_latency_sum_ms: one.handover_latency_sum_ms + other.handover_latency_sum_ms,
+        handover_gap: added(one.handover_gap, other.handover_gap),
+        handover_gap_sum: one.handover_gap_sum.saturating_add(other.handover_gap_sum),
     }
+}
+
+fn added<const BUCKETS: usize>(mut one: [u64; BUCKETS], other: [u64; BUCKETS]) -> [u64; BUCKETS] {
+    one.iter_mut().zip(other).for_each(|(sum, more)| *sum += more);
+    one
 }

@@ -170,6 +170,9 @@ pub struct Move {
 /// Upper bounds in milliseconds of the buckets of [`Counters::handover_latency`]; the last bucket has none.
 pub const LATENCY_BOUNDS_MS: [u64; 7] = [10, 50, 100, 500, 1_000, 5_000, 10_000];
 
+/// Upper bounds in slots of the buckets of [`Counters::handover_gap`]; the last bucket has none.
+pub const GAP_BOUNDS: [u64; 6] = [0, 1, 2, 5, 10, 60];
+
 /// Totals since the start of the machine. Each only grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -201,4 +204,9 @@ pub struct Counters {
     pub handover_latency: [u64; LATENCY_BOUNDS_MS.len() + 1],
     /// Sum of the same times in milliseconds.
     pub handover_latency_sum_ms: u64,
+    /// Handovers by the slots that nobody has: those between the last one that the old holder began and the first one that
+    /// this node is to begin, in the buckets of [`GAP_BOUNDS`].
+    pub handover_gap: [u64; GAP_BOUNDS.len() + 1],
+    /// Sum of the same slots.
+    pub handover_gap_sum: u64,
 }

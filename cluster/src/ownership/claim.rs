@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{LATENCY_BOUNDS_MS, Start, StartReason};
+use super::action::{GAP_BOUNDS, LATENCY_BOUNDS_MS, Start, StartReason};
 use super::context::Context;
 use super::domain::Domain;
 use super::entry::{Ask, AskState, Entry, Hold, Want};
@@ -296,7 +296,17 @@ impl Entry {
 
 /// Counts a handover that took so many milliseconds from the first want to the start.
 pub(super) fn count_latency(cx: &mut Context<'_>, elapsed_ms: u64) {
-    let bucket = LATENCY_BOUNDS_MS.iter().position(|bound| elapsed_ms <= *bound).unwrap_or(LATENCY_BOUNDS_MS.len());
-    cx.counters.handover_latency[bucket] += 1;
+    cx.counters.handover_latency[bucket(&LATENCY_BOUNDS_MS, elapsed_ms)] += 1;
     cx.counters.handover_latency_sum_ms += elapsed_ms;
+}
+
+/// Counts a handover that left so many slots to nobody.
+pub(super) fn count_gap(cx: &mut Context<'_>, slots: u64) {
+    cx.counters.handover_gap[bucket(&GAP_BOUNDS, slots)] += 1;
+    cx.counters.handover_gap_sum = cx.counters.handover_gap_sum.saturating_add(slots);
+}
+
+/// The place of a value among buckets with these upper bounds and one without.
+fn bucket(bounds: &[u64], value: u64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
 }

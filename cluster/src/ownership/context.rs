@@ -73,6 +73,8 @@ pub(super) struct Context<'a> {
     /// Number of this input: it numbers the wants and queries that it sends.
     pub(super) sequence: u64,
     pub(super) mutant: Option<Mutant>,
+    /// How many more keys that this node has not discovered may be noted.
+    pub(super) room_for_notes: usize,
 }
 
 impl Context<'_> {

@@ -18,6 +18,8 @@ use crate::ring::Ring;
 
 /// Most domains, those included that only peers speak of.
 const MAX_DOMAINS: usize = 4_096;
+/// Most keys noted, over all domains, that this node has not discovered. What peers ask beyond is answered and not remembered.
+const MAX_NOTES: usize = 1 << 17;
 /// Milliseconds between two searches for notes that have served their time.
 const PRUNE_MS: u64 = 10_000;
 
@@ -252,6 +254,7 @@ impl Ownership {
 
     /// The domains, and everything else that they need.
     fn parts<'a>(&'a mut self, out: &'a mut Outbox) -> (&'a mut BTreeMap<Name, Domain>, Context<'a>) {
+        let notes: usize = self.domains.values().map(Domain::notes).sum();
         let context = Context {
             now: self.last,
             settings: &self.settings,
@@ -262,6 +265,7 @@ impl Ownership {
             counters: &mut self.counters,
             sequence: self.sequence,
             mutant: self.mutant,
+            room_for_notes: MAX_NOTES.saturating_sub(notes),
         };
         (&mut self.domains, context)
     }

@@ -8,7 +8,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::auth::{MAC_BYTES, Seal};
+use crate::{
+    auth::{MAC_BYTES, Seal},
+    ownership::MAX_FRAME_BYTES,
+};
 
 /// Longest payload of one frame, bytes: what another frame may have to wait for.
 pub(crate) const MAX_PAYLOAD: usize = 256 * 1024;
@@ -88,6 +91,16 @@ impl Kind {
     fn may_be_cut(self) -> bool {
         matches!(self, Self::Ownership | Self::Members | Self::Request | Self::Response)
     }
+
+    /// Longest message of this kind, bytes.
+    fn limit(self) -> usize {
+        match self {
+            Self::Ownership => MAX_FRAME_BYTES,
+            Self::Members => super::wire::MAX_MEMBERS_BYTES,
+            Self::Request | Self::Response => MAX_MESSAGE,
+            _ => MAX_PAYLOAD,
+        }
+    }
 }
 
 /// One whole message.
@@ -106,6 +119,8 @@ pub(crate) enum FrameError {
     Undersize(usize),
     #[error("frame kind {0} does not exist in this protocol version")]
     UnknownKind(u8),
+    #[error("a {0:?} message can't be read")]
+    Nonsense(Kind),
     #[error("a frame of a kind that is never cut came in pieces")]
     UnexpectedFragment,
     #[error("a frame's MAC does not verify: it was changed, repeated or reordered on its way")]
@@ -208,9 +223,9 @@ impl FrameReader {
             self.partial.push((kind, BytesMut::new()));
             self.partial.len() - 1
         });
-        let length = self.partial[position].1.len() + payload.len();
-        if length > MAX_MESSAGE {
-            return Err(FrameError::Oversize { length, limit: MAX_MESSAGE });
+        let (length, limit) = (self.partial[position].1.len() + payload.len(), kind.limit());
+        if length > limit {
+            return Err(FrameError::Oversize { length, limit });
         }
         self.partial[position].1.extend_from_slice(&payload);
         if more {

@@ -36,7 +36,7 @@ const TIMES: [(&str, &str); 2] = [
 ];
 
 /// Gauges with whole numbers; the order is that of the fields of [`EndpointMetrics`].
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     ("prometheus_remote_storage_shard_capacity", "Samples that the queue holds per shard at least."),
     ("prometheus_remote_storage_shards", "Shards that send in parallel."),
     ("prometheus_remote_storage_shards_max", "Most shards."),
@@ -45,6 +45,7 @@ const GAUGES: [(&str, &str); 12] = [
     ("prometheus_remote_storage_max_samples_per_send", "Most samples in a request."),
     ("collector_remote_write_queue_bytes", "Bytes of memory that queued batches take."),
     ("collector_remote_write_disk_bytes", "Bytes that the queue takes on disk."),
+    ("collector_remote_write_disk_max_bytes", "Bytes that the queue may take on disk; beyond them the oldest samples are dropped."),
     ("collector_remote_write_disk_samples", "Samples that are on disk and not in memory."),
     ("collector_remote_write_template_bytes", "Bytes of templates, the pre-compressed series that values are filled into."),
     ("collector_remote_write_message_version", "Version of the message that is sent: 1 or 2."),
@@ -98,6 +99,7 @@ pub(crate) struct EndpointMetrics {
     pub max_samples_per_send: IntGauge,
     pub queue_bytes: IntGauge,
     pub disk_bytes: IntGauge,
+    pub disk_max_bytes: IntGauge,
     pub disk_samples: IntGauge,
     pub template_bytes: IntGauge,
     pub message_version: IntGauge,
@@ -163,7 +165,7 @@ impl Metrics {
         let with = [name, url];
         let [shard_capacity, shards, shards_max, shards_min, shards_desired, max_samples_per_send, gauges @ ..] =
             self.gauges.each_ref().map(|family| family.with_label_values(&with));
-        let [queue_bytes, disk_bytes, disk_samples, template_bytes, message_version, held] = gauges;
+        let [queue_bytes, disk_bytes, disk_max_bytes, disk_samples, template_bytes, message_version, held] = gauges;
         let [bytes, enqueue_retries, metadata, metadata_failed, metadata_retried, metadata_bytes, metadata_dropped, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
         let [refused, fallbacks, templates_built, templates_widened, counters @ ..] = counters;
@@ -191,6 +193,7 @@ impl Metrics {
             max_samples_per_send,
             queue_bytes,
             disk_bytes,
+            disk_max_bytes,
             disk_samples,
             template_bytes,
             message_version,

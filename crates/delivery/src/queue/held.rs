@@ -60,23 +60,23 @@ impl Held {
     }
 
     /// Keeps an item if its source is held back; else it comes back.
-    pub fn keep(&mut self, item: Item) -> Result<(), Item> {
-        let Some(source) = self.sources.get_mut(&item.batch.source) else { return Err(item) };
+    pub fn keep(&mut self, item: Item) -> Option<Item> {
+        let Some(source) = self.sources.get_mut(&item.batch.source) else { return Some(item) };
         if item.adopted {
             // One that does not come from disk comes when none is there.
             source.adopted = source.adopted.saturating_sub(1);
             if source.released {
-                return Err(item);
+                return Some(item);
             }
         } else if source.older > 0 {
             source.older -= 1;
-            return Err(item);
+            return Some(item);
         }
         self.rows += item.batch.len();
         self.bytes += item.bytes;
         let earlier = source.items.iter().rposition(|other| other.batch.timestamp <= item.batch.timestamp);
         source.items.insert(earlier.map_or(0, |at| at + 1), item);
-        Ok(())
+        None
     }
 
     /// What was kept of `source`, which is held back no longer.

@@ -253,14 +253,12 @@ impl Queue {
         item.order = self.next_order;
         self.next_order += 1;
         let source = item.batch.source;
-        let looks = match self.held.keep(item) {
-            Ok(()) => None,
-            Err(item) => {
-                self.front_bytes += item.bytes;
-                let lane = self.lane_of(source);
-                self.lanes[lane].push(item, self.ready_rows).then_some(lane)
-            }
-        };
+        let mut looks = None;
+        if let Some(item) = self.held.keep(item) {
+            self.front_bytes += item.bytes;
+            let lane = self.lane_of(source);
+            looks = self.lanes[lane].push(item, self.ready_rows).then_some(lane);
+        }
         // What had to come first has come with this item.
         let follow = self.held.ready(source);
         self.let_go(follow).or(looks)

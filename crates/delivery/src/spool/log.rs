@@ -147,6 +147,11 @@ impl Log {
         self.samples.saturating_sub(self.cursor_samples)
     }
 
+    /// Bytes that all segments may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()

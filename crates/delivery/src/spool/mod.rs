@@ -184,6 +184,7 @@ impl Spool {
     fn show(&self) {
         if let Some(log) = &self.log {
             self.shared.metrics.disk_bytes.set(log.bytes() as i64);
+            self.shared.metrics.disk_max_bytes.set(i64::try_from(log.max_bytes()).unwrap_or(i64::MAX));
             self.shared.metrics.disk_samples.set(log.unread_samples() as i64);
         }
     }

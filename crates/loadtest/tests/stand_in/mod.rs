@@ -101,7 +101,8 @@ impl Config {
         let quoted = |line: &str| line.split('"').nth(1).unwrap().to_owned();
         let mut urls = text.lines().filter(|l| l.contains("\"http://")).map(quoted);
         let interval = text.lines().find(|l| l.contains("scrape_interval")).map(quoted).unwrap();
-        let claims = path.parent().unwrap().join("claims");
+        // Next to the folders of the nodes, for all of them.
+        let claims = path.parent().unwrap().parent().unwrap().join("claims");
         std::fs::create_dir_all(&claims).unwrap();
         Self {
             claims,
