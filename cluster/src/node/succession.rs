@@ -13,11 +13,15 @@ pub struct Succession {
     pub proposed: Option<Name>,
 }
 
-/// The successions of keys that stand like this.
+/// The successions of keys that stand like this. Of a key that is in several domains, the one that left last.
 pub(super) fn of(holders: Vec<Holder>) -> HashMap<u64, Succession> {
-    let gone = |last: &Option<Move>| matches!(last, Some(Move { arrived: false, .. }));
-    let left = holders.into_iter().filter(|holder| gone(&holder.last_move));
-    left.map(|holder| (holder.key, Succession { taker: holder.last_move.and_then(|last| last.peer), proposed: holder.proposed })).collect()
+    let left = |holder: Holder| match holder.last_move {
+        Some(Move { arrived: false, at_ms, peer }) => Some((at_ms, holder.key, Succession { taker: peer, proposed: holder.proposed })),
+        _ => None,
+    };
+    let mut left: Vec<_> = holders.into_iter().filter_map(left).collect();
+    left.sort_unstable_by_key(|(at_ms, key, _)| (*at_ms, *key));
+    left.into_iter().map(|(_, key, succession)| (key, succession)).collect()
 }
 
 #[cfg(test)]
@@ -27,7 +31,7 @@ mod tests {
     use crate::placement::Basis;
 
     #[test]
-    fn only_keys_that_left_have_successions() {
+    fn only_keys_that_left_have_successions_and_the_last_one_counts() {
         let holder = |key, last_move| Holder {
             domain: "scrape".into(),
             key,
@@ -38,8 +42,9 @@ mod tests {
             reason: None,
             last_move,
         };
-        let moved = |arrived| Some(Move { at_ms: 1, arrived, peer: Some("a".into()) });
-        let found = of(vec![holder(1, None), holder(2, moved(true)), holder(3, moved(false))]);
+        let moved = |arrived, at_ms, peer: &str| Some(Move { at_ms, arrived, peer: Some(peer.into()) });
+        let gone = [holder(3, moved(false, 2, "a")), holder(3, moved(false, 1, "c"))];
+        let found = of([holder(1, None), holder(2, moved(true, 9, "a"))].into_iter().chain(gone).collect());
         let expected = Succession { taker: Some("a".into()), proposed: Some("b".into()) };
         assert_eq!(found, HashMap::from([(3, expected)]));
     }

@@ -28,6 +28,9 @@ use crate::status::Status;
 
 /// A change of the number of shards waits this long for requests under way; otherwise one slow request would stop all shards.
 const MOVE_PATIENCE: Duration = Duration::from_secs(5);
+/// As an endpoint ends for good, a receiver that works may take so long for its last answers. One that takes longer is taken for one that
+/// fails elsewhere as well.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch may be unacknowledged before it is written to disk: what a crash may cost.
 const SPILL_AFTER: Duration = Duration::from_millis(500);
 /// With a disk, this part of memory is for batches on their way to the receiver; the rest is for a disk that is slow or fails.
@@ -141,7 +144,7 @@ impl Delivery {
 
     /// Takes nothing more, sends everything without waiting for requests to fill, and ends: when all is sent, or at the `deadline`.
     pub async fn shutdown(mut self, deadline: Duration) -> Drained {
-        let (drained, _log) = self.end(deadline, Queue::close).await;
+        let (drained, _log) = self.end(deadline, Queue::close, Duration::ZERO).await;
         if drained != Drained::default() {
             info!(
                 remote_name = &*self.shared.name,
@@ -154,16 +157,22 @@ impl Delivery {
         drained
     }
 
-    /// The same for an endpoint whose backlog other nodes can take. What is held back is not sent: it goes with the backlog.
+    /// The same for an endpoint whose backlog other nodes can take. What is held back is not sent: it goes with the backlog. What is under
+    /// way at the deadline is not cut off at once, as it would arrive twice.
     pub async fn shutdown_for_others(mut self, deadline: Duration) -> Backlog {
-        let (drained, log) = self.end(deadline, Queue::close_holding).await;
+        let (drained, log) = self.end(deadline, Queue::close_holding, ANSWER_PATIENCE).await;
         Backlog::new(self, log, drained)
     }
 
-    async fn end(&mut self, deadline: Duration, close: impl FnOnce(&mut Queue) -> Wake) -> (Drained, Option<Log>) {
+    /// Closes the queue, sends until the `deadline`, and waits so long again for answers of a receiver that works.
+    async fn end(&mut self, deadline: Duration, close: fn(&mut Queue) -> Wake, answers: Duration) -> (Drained, Option<Log>) {
         self.shared.change(close);
-        // What is not sent in time is counted below.
-        let _in_time = timeout(deadline, self.shared.idle()).await;
+        let in_time = timeout(deadline, self.shared.idle()).await.is_ok();
+        if !in_time && !answers.is_zero() && self.shared.status().retrying.is_none() {
+            self.shared.with(Queue::halt);
+            // What is not sent by then is counted below.
+            let _answered = timeout(answers, self.shared.idle()).await;
+        }
         self.tasks.shutdown().await;
         let log = match self.spool.take() {
             Some((finish, spool)) => {

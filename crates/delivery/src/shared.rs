@@ -124,12 +124,12 @@ impl Shared {
         self.lanes[lane].notified().await;
     }
 
-    /// Waits until nothing is in the queue.
+    /// Waits until nothing is in the queue, or nothing is under way in one that is halted.
     pub async fn idle(&self) {
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
             notified.as_mut().enable();
-            if self.with(|queue| queue.is_empty()) {
+            if self.with(|queue| queue.is_at_rest()) {
                 return;
             }
             notified.await;

@@ -172,10 +172,12 @@ async fn a_successor_without_room_is_waited_for() {
     let backlog = left_behind(leaving.path(), &[&target], 0..3).await;
     let memory = |config: &mut Config| {
         (config.queue.capacity, config.queue.max_shards, config.buffer.memory_bytes) = (1000, 1, 8 * 3000);
+        config.queue.max_backoff = SECOND;
     };
     let (full, _) = start(config(memory), &receiver);
     let other = Target::new(2, 1000);
     full.consumer().consume(other.batch(0)).unwrap();
+    full.flush();
     let fleet = Fleet::of(vec![("a", Node::Takes(full.adopter()))]);
     let healing = async {
         sleep(2 * SECOND).await;
@@ -208,6 +210,22 @@ async fn what_was_held_back_goes_along_and_before_what_the_next_one_holds_back()
     c.consumer().release(target.source);
     c.shutdown(SECOND).await;
     assert_scrapes(&receiver, 50, 0..8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_under_way_at_the_end_is_not_given_away_as_well() {
+    let (directory, target, slow) = (tempfile::tempdir().unwrap(), Target::new(1, 1000), Receiver::default());
+    slow.otherwise(Answer::Slow(3 * SECOND / 2));
+    let (delivery, _) = start(with_disk(directory.path(), |config| config.queue.max_samples_per_send = 1000), &slow);
+    (0..4).for_each(|scrape| delivery.consumer().consume(target.batch(scrape)).unwrap());
+    let backlog = delivery.shutdown_for_others(2 * SECOND).await;
+    let receiver = Receiver::default();
+    let (a, _) = start(config(|_| {}), &receiver);
+    let fleet = Fleet::of(vec![("a", Node::Takes(a.adopter()))]);
+    assert_eq!(backlog.ship(&fleet, soon()).await, Shipped { samples: 2_000, left: 0 });
+    a.shutdown(SECOND).await;
+    assert_scrapes(&slow, 1000, 0..2);
+    assert_scrapes(&receiver, 1000, 2..4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@
 //! well, but stays in memory until it is acknowledged; what is in the back lives on disk alone after it was written.
 
 mod disk_side;
+mod ending;
 mod held;
 mod holding;
 mod lane;
@@ -103,7 +104,7 @@ pub(crate) struct Wake {
     pub all_lanes: bool,
     /// The one that writes to disk.
     pub spool: bool,
-    /// Whoever waits for the queue to be empty.
+    /// Whoever waits for the queue to be at rest.
     pub idle: bool,
 }
 
@@ -151,6 +152,8 @@ pub(crate) struct Queue {
     /// Rows that make a lane worth sending.
     ready_rows: usize,
     closed: bool,
+    /// No more requests are begun.
+    halted: bool,
     /// The receiver takes nothing, or not soon.
     failing: bool,
     /// The number of lanes to change to when no request is under way.
@@ -185,6 +188,7 @@ impl Queue {
             kept: 1.0,
             ready_rows: max_samples,
             closed: false,
+            halted: false,
             failing: false,
             moving: None,
             behind: limits.disk,
@@ -279,7 +283,7 @@ impl Queue {
     pub fn step(&self, lane: usize, now: Instant) -> Step {
         let Some(lane) = self.lanes.get(lane) else { return Step::Wait(None) };
         let Some(first) = lane.items.front() else { return Step::Wait(None) };
-        if self.moving.is_some() {
+        if self.moving.is_some() || self.halted {
             return Step::Wait(None);
         }
         let due = first.due <= now || first.order < self.flush_below || self.closed || self.behind;
@@ -313,7 +317,7 @@ impl Queue {
         let all_lanes = self.pull_up(now) | self.move_lanes();
         let feed = self.room() > 0;
         let spool = (feed || self.spool_sleeps && !self.acknowledged.is_empty()) && self.wake_spool().spool;
-        Wake { lane: None, all_lanes, spool, idle: self.is_empty() }
+        Wake { lane: None, all_lanes, spool, idle: self.is_at_rest() }
     }
 
     /// Notes that `samples` of `rows` rows were kept by write relabelling, so that lanes wait for as many rows as fill a request.
@@ -328,19 +332,6 @@ impl Queue {
     pub fn flush(&mut self) -> Wake {
         self.flush_below = self.next_order; // what is in the back is due as soon as it comes to the front
         Wake { all_lanes: true, ..Wake::default() }
-    }
-
-    /// Takes nothing more; everything is due, and nothing is held back.
-    pub fn close(&mut self) -> Wake {
-        let held = self.held.sources();
-        held.into_iter().for_each(|source| self.release_at_once(source));
-        self.close_holding()
-    }
-
-    /// The same, but what is held back stays so: it is given to another node. It does not keep the queue from being empty.
-    pub fn close_holding(&mut self) -> Wake {
-        self.closed = true;
-        Wake { all_lanes: true, spool: self.wake_spool().spool, lane: None, idle: self.is_empty() }
     }
 
     /// Changes the number of lanes as soon as no request is under way, so that no batch overtakes another of its source.
@@ -365,13 +356,6 @@ impl Queue {
             self.lanes[lane].push(item, self.ready_rows);
         }
         true
-    }
-
-    /// Whether nothing waits, in memory or on disk; in a closed queue, beside what is held back.
-    pub fn is_empty(&self) -> bool {
-        let usage = self.usage();
-        let rows = usage.rows() - if self.closed { usage.held_rows } else { 0 };
-        rows == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
     }
 
     /// What is in it.
