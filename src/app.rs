@@ -1,7 +1,7 @@
 //! A running collector: what is started in which order, what happens meanwhile, and in which order it ends.
 //!
 //! Nothing is started before the configuration has passed the static check. Then: listener, cluster (as a viewer), components, and only
-//! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, close.
+//! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, say goodbye, close.
 
 mod discovery;
 mod files;
@@ -175,11 +175,12 @@ impl App {
         ExitCode::SUCCESS
     }
 
-    /// Hands over while the components still run, then lets them flush.
+    /// Hands over while the components still run, then lets them flush. The node stays in the fleet meanwhile: what can't be flushed goes
+    /// to others, who hold back what is newer until this one says goodbye.
     async fn end(&self, controller: &Controller, cluster: Option<&cluster::Cluster>) {
         if let Some(cluster) = cluster {
             tracing::info!("leaving the fleet");
-            let report = cluster.leave(HANDOVER_DEADLINE).await;
+            let report = cluster.drain(HANDOVER_DEADLINE).await;
             if !report.drained {
                 tracing::warn!(keys = report.keys_left, "some keys were not taken over in time");
             }
@@ -188,6 +189,9 @@ impl App {
         let unfinished = controller.shutdown(deadline).await;
         if !unfinished.is_empty() {
             tracing::warn!(components = unfinished.join(", "), "did not finish within the deadline");
+        }
+        if let Some(cluster) = cluster {
+            cluster.farewell().await;
         }
         tracing::info!("stopped");
     }

@@ -43,7 +43,9 @@
 //!     }
 //! }
 //! // 4. At the end, while the listener still serves and components still take events:
-//! cluster.leave(Duration::from_secs(20)).await;
+//! cluster.drain(Duration::from_secs(10)).await;
+//! // What components still have to give to those who took their keys goes in between, by `cluster.request`.
+//! cluster.farewell().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -156,7 +158,7 @@ pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
     ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS,
     DEFAULT_REJOIN_INTERVAL, ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES,
-    Peer, REQUEST_TIMEOUT, RequestError, StartError, StartEvent, StopEvent, Stopping,
+    Peer, REQUEST_TIMEOUT, RequestError, StartError, StartEvent, StopEvent, Stopping, Succession,
 };
 pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
 pub use quorum::PartitionPolicy;

@@ -81,8 +81,10 @@ pub(crate) enum Command {
     Adopt(Arc<crate::placement::Table>),
     /// What is held here weighs so much.
     Load(u64),
-    /// Hand over everything and go.
-    Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Hand over everything.
+    Drain { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Go, once everything is handed over.
+    Farewell { gone: oneshot::Sender<()> },
 }
 
 /// What the node's own tasks report.
@@ -359,8 +361,12 @@ impl Driver {
                 self.tell_load(load);
                 Effects::default()
             }
-            Command::Leave { deadline, done } => {
+            Command::Drain { deadline, done } => {
                 self.begin_to_leave(deadline, done);
+                Effects::default()
+            }
+            Command::Farewell { gone } => {
+                self.may_go(gone);
                 Effects::default()
             }
         };

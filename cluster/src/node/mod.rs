@@ -25,8 +25,10 @@ pub(crate) mod requests;
 mod search;
 mod settle;
 mod skew;
+mod succession;
 
 use std::{
+    collections::HashMap,
     future::Future,
     sync::{
         Arc,
@@ -58,6 +60,7 @@ pub use insight::Insight;
 pub use owner::HANDOVER_TIMEOUT;
 pub use peer::{LeaveReport, Peer};
 pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
+pub use succession::Succession;
 
 use crate::{
     auth::Key,
@@ -131,6 +134,7 @@ struct Shared {
     first_reader: Mutex<Option<broadcast::Receiver<JoinEvent>>>,
     clock: Clock,
     next_claim: AtomicU64,
+    successions: ArcSwap<HashMap<u64, Succession>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -275,6 +279,7 @@ impl Cluster {
             first_reader: Mutex::new(Some(first_reader)),
             clock,
             next_claim: AtomicU64::new(1),
+            successions: ArcSwap::default(),
             tasks: Mutex::new(vec![task.abort_handle(), balancer.abort_handle()]),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -406,16 +411,41 @@ impl Cluster {
         self.shared.asker.handlers.set(kind, handler);
     }
 
-    /// Hands over everything that is held, as long as `patience` lasts, says goodbye to all members and stops. Components keep
-    /// taking events meanwhile; a handover needs their answer.
-    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+    /// Hands over everything that is held, as long as `patience` lasts. Components keep taking events meanwhile; a handover needs their
+    /// answer. The node then stays, as one that takes nothing, until [`Self::farewell`]: it can ask and be asked.
+    pub async fn drain(&self, patience: Duration) -> LeaveReport {
         let (done, report) = oneshot::channel();
-        self.command(Command::Leave { deadline: Instant::now() + patience, done });
-        // Beyond its patience the node only says goodbye, which is bounded as well.
-        let bound = patience + Duration::from_secs(5);
+        self.command(Command::Drain { deadline: Instant::now() + patience, done });
+        // The deadline is looked at with every tick of the node.
+        let bound = patience + Duration::from_secs(1);
         let report = timeout(bound, report).await.ok().and_then(Result::ok);
-        self.shutdown();
+        self.shared.successions.store(Arc::new(succession::of(self.holders().await)));
         report.unwrap_or(LeaveReport { drained: false, keys_left: 0 })
+    }
+
+    /// Who has what this node handed over, by key: as it was at the end of [`Self::drain`], since the components' claims may be gone when
+    /// this is asked for. Empty before.
+    #[must_use]
+    pub fn successions(&self) -> Arc<HashMap<u64, Succession>> {
+        self.shared.successions.load_full()
+    }
+
+    /// Says goodbye to all members and stops; after a [`Self::drain`] that is under way.
+    pub async fn farewell(&self) {
+        let (gone, is_gone) = oneshot::channel();
+        self.command(Command::Farewell { gone });
+        // Saying goodbye is bounded as well; beyond that the node does not answer.
+        if timeout(leave::FAREWELL + Duration::from_secs(2), is_gone).await.is_err() {
+            tracing::warn!("the cluster node did not say goodbye in time");
+        }
+        self.shutdown();
+    }
+
+    /// [`Self::drain`] and [`Self::farewell`], for whoever has nothing to do in between.
+    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+        let report = self.drain(patience).await;
+        self.farewell().await;
+        report
     }
 
     /// Stops at once, without a goodbye: peers take it for a crash. No hold begins a slot any more.

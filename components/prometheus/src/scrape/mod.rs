@@ -143,7 +143,10 @@ impl Scrape {
     async fn end(self, stop: Stop) {
         let ending = match stop {
             Stop::Removed => Ending::Removed,
-            Stop::Exit => Ending::Continued,
+            Stop::Exit => {
+                self.replicas.iter().for_each(Replica::exits);
+                Ending::Continued
+            }
         };
         for replica in self.replicas {
             replica.engine.stop(ending).await;

@@ -118,13 +118,21 @@ impl Replica {
             Some(ClaimEvent::Stop(stop)) => {
                 self.share.lose(stop.key);
                 match stop.handover {
-                    Some(handover) => ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover),
+                    Some(handover) => {
+                        self.barrier.iter().for_each(|barrier| barrier.handed_on(stop.key));
+                        ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover);
+                    }
                     None => self.engine.disown(stop.key),
                 }
             }
             // The node has left its fleet: nothing is held any more.
             None => self.lose_all(),
         }
+    }
+
+    /// The process ends.
+    pub(super) fn exits(&self) {
+        self.barrier.iter().for_each(|barrier| barrier.exits());
     }
 
     /// What the engine was given is void. If nothing is shared it scrapes all targets now.
