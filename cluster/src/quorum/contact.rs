@@ -14,17 +14,16 @@ pub(super) struct Contact {
     pub(super) number: u64,
     /// When the last of this node's numbers that it has heard was sent: it was in touch at that moment or later.
     pub(super) echoed_ms: Option<u64>,
-    /// The version of its state that was told last.
+    /// The version of its state that this node has; 0 if none.
     pub(super) version: u64,
     lost: BTreeSet<(Name, u64)>,
     /// It waits for a first answer.
     unanswered: bool,
     /// When the last standing was sent to it.
     sent_ms: Option<u64>,
-    /// The version that is being told, and the first number that carried it.
-    telling: Option<(u64, u64)>,
-    /// This node's last number that it has heard.
-    echoed: u64,
+    /// The version of this node's state that was sent to it last, and the one that it has.
+    told: u64,
+    known: u64,
 }
 
 impl Contact {
@@ -38,8 +37,8 @@ impl Contact {
             lost: BTreeSet::new(),
             unanswered: false,
             sent_ms: None,
-            telling: None,
-            echoed: 0,
+            told: 0,
+            known: 0,
         }
     }
 
@@ -47,7 +46,7 @@ impl Contact {
     /// present version.
     pub(super) fn is_due(&self, all: bool, version: u64, now_ms: u64) -> bool {
         let Some(sent_ms) = self.sent_ms else { return true };
-        let news = self.telling.is_none_or(|(telling, _)| telling != version);
+        let news = self.told != version;
         all || self.waits(now_ms) || (news && now_ms.saturating_sub(sent_ms) >= REPLY_PAUSE_MS)
     }
 
@@ -56,29 +55,24 @@ impl Contact {
         self.unanswered && self.sent_ms.is_none_or(|sent_ms| now_ms.saturating_sub(sent_ms) >= REPLY_PAUSE_MS)
     }
 
-    /// A standing with this number goes out. Whether it has heard this version already.
-    pub(super) fn sending(&mut self, version: u64, number: u64, now_ms: u64) -> bool {
+    /// A standing goes out. Whether it must carry the state of this version.
+    pub(super) fn sending(&mut self, version: u64, now_ms: u64) -> bool {
         self.unanswered = false;
         self.sent_ms = Some(now_ms);
-        match self.telling {
-            Some((telling, first)) if telling == version => self.echoed >= first,
-            _ => {
-                self.telling = Some((version, number));
-                false
-            }
-        }
+        self.told = version;
+        self.known != version
     }
 
     /// A standing with a new number has come; `echoed_ms` is when the number that it echoes was sent.
     pub(super) fn take(&mut self, standing: &Standing, echoed_ms: Option<u64>, held_for_lost: bool) {
         self.unanswered = self.number == 0 || standing.heard == 0;
         self.number = standing.number;
+        self.known = standing.known;
         if !held_for_lost {
             self.heard = standing.number;
         }
         if echoed_ms.is_some() && echoed_ms >= self.echoed_ms {
             self.echoed_ms = echoed_ms;
-            self.echoed = standing.heard;
             self.lost = standing.lost.iter().cloned().collect();
         }
     }

@@ -163,10 +163,16 @@ impl Quorum {
     fn standing_for(&mut self, name: Name, now_ms: u64) -> Option<(Name, Standing)> {
         let version = self.electorate.version();
         let contact = self.contacts.get_mut(&name)?;
-        let told = contact.sending(version, self.number, now_ms);
-        let state = if told { None } else { self.electorate.state().cloned() };
-        let standing =
-            Standing { to: contact.generation, number: self.number, heard: contact.heard, version, state, lost: self.told_lost.clone() };
+        let carries_state = contact.sending(version, now_ms);
+        let standing = Standing {
+            to: contact.generation,
+            number: self.number,
+            heard: contact.heard,
+            version,
+            state: if carries_state { self.electorate.state().cloned() } else { None },
+            known: contact.version,
+            lost: self.told_lost.clone(),
+        };
         Some((name, standing))
     }
 
@@ -191,12 +197,16 @@ impl Quorum {
             return;
         }
         contact.take(&standing, echoed_ms, held_for_lost);
-        let current = contact.version == standing.version;
-        contact.version = standing.version;
         match standing.state {
-            Some(state) => self.electorate.receive(now_ms, &from.name, state),
-            None if current => {}
-            None => self.electorate.forget(&from.name),
+            Some(state) => {
+                contact.version = standing.version;
+                self.electorate.receive(now_ms, &from.name, state);
+            }
+            None if contact.version == standing.version => {}
+            None => {
+                contact.version = 0;
+                self.electorate.forget(&from.name);
+            }
         }
     }
 

@@ -50,8 +50,10 @@ pub(crate) struct Standing {
     pub(crate) heard: u64,
     /// Grows with each change of `state`.
     pub(crate) version: u64,
-    /// What the sender knows of the electorate; absent if it knows nothing, or if it has told this version.
+    /// What the sender knows of the electorate; absent if it knows nothing, or if the receiver has this version.
     pub(crate) state: Option<State>,
+    /// The version of the receiver's state that the sender has; 0 if none.
+    pub(crate) known: u64,
     /// Processes that the sender holds for lost.
     pub(crate) lost: Vec<(Name, u64)>,
 }

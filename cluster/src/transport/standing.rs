@@ -27,6 +27,8 @@ pub(crate) struct Standing {
     state: Option<Electorate>,
     #[prost(message, repeated, tag = "6")]
     lost: Vec<Named>,
+    #[prost(uint64, tag = "7")]
+    known: u64,
 }
 
 /// A name with a number: a generation, or a round by somebody.
@@ -63,19 +65,19 @@ impl Standing {
     pub(crate) fn write(standing: &quorum::Standing) -> Bytes {
         let lost = standing.lost.iter().map(|(name, number)| named(name, *number)).collect();
         let state = standing.state.as_ref().map(electorate);
-        let quorum::Standing { to, number, heard, version, .. } = *standing;
-        Self { to, number, heard, version, state, lost }.encode_to_vec().into()
+        let quorum::Standing { to, number, heard, version, known, .. } = *standing;
+        Self { to, number, heard, version, state, lost, known }.encode_to_vec().into()
     }
 
     /// The standing, if the bytes make sense.
     pub(crate) fn read(payload: &[u8]) -> Option<quorum::Standing> {
-        let Self { to, number, heard, version, state, lost } = Self::decode(payload).ok()?;
+        let Self { to, number, heard, version, state, lost, known } = Self::decode(payload).ok()?;
         let state = match state {
             Some(state) => Some(state.read()?),
             None => None,
         };
         let lost = pairs(lost)?;
-        Some(quorum::Standing { to, number, heard, version, state, lost })
+        Some(quorum::Standing { to, number, heard, version, state, known, lost })
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
             promised: Some(ballot.clone()),
             accepted: Some((ballot, members(&["a", "b", "c"]))),
         };
-        quorum::Standing { to: 1, number: 2, heard: 3, version: 4, state: Some(state), lost: vec![(Name::from("d"), 8)] }
+        quorum::Standing { to: 1, number: 2, heard: 3, version: 4, state: Some(state), known: 6, lost: vec![(Name::from("d"), 8)] }
     }
 
     #[test]
