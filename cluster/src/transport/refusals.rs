@@ -15,10 +15,13 @@ const QUIET: Duration = Duration::from_secs(3600);
 /// Offences that are remembered.
 const MAX_REMEMBERED: usize = 1024;
 
+/// Where an offence came from, and of what kind it was.
+type Offence = (String, Cow<'static, str>);
+
 /// Counts offences and logs each once; clones share the memory.
 #[derive(Clone, Default)]
 pub(crate) struct Refusals {
-    logged: Arc<Mutex<HashMap<(String, Cow<'static, str>), Instant>>>,
+    logged: Arc<Mutex<HashMap<Offence, Instant>>>,
 }
 
 impl Refusals {
