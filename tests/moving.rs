@@ -56,6 +56,42 @@ impl Stage {
         metric_sum(&self.fleet.node(node).unwrap().metrics().await.unwrap(), metric).unwrap_or_default()
     }
 
+    /// SIGTERM, and its storage is gone after that. Returns what it left to others.
+    async fn stop_for_good(&self, node: usize, others: &[usize]) {
+        let before = self.taken(others).await;
+        let stopped = self.fleet.stop(node).await.unwrap();
+        assert!(stopped.status.success() && stopped.took < Duration::from_secs(25), "{stopped:?}");
+        std::fs::remove_dir_all(self.fleet.node(node).unwrap().dir().join("data")).unwrap();
+        assert!(self.taken(others).await > before, "{}", self.fleet.node(node).unwrap().log_tail());
+    }
+
+    /// Samples that these nodes took over from leavers.
+    async fn taken(&self, nodes: &[usize]) -> f64 {
+        let mut all = 0.0;
+        for node in nodes {
+            all += self.sum(*node, "collector_remote_write_backlog_taken_samples_total").await;
+        }
+        all
+    }
+
+    /// The receiver works again; returns when nothing is held back or late any more.
+    async fn heal(&self, nodes: &[usize]) {
+        self.receiver.faults().heal();
+        until("nothing is held back any more", Duration::from_secs(30), || async {
+            let mut held = 0.0;
+            for node in nodes {
+                held += self.sum(*node, "collector_remote_write_held_samples").await;
+            }
+            held == 0.0
+        })
+        .await;
+        self.flows().await;
+        pause(3).await;
+        for node in nodes {
+            assert!(self.sum(*node, "collector_remote_write_holds_expired_total").await == 0.0);
+        }
+    }
+
     fn report(&self) -> Report {
         // The last slots may be on their way.
         let window = Window { from_ms: self.began_ms, to_ms: now_ms() - 3_000 };
@@ -67,7 +103,7 @@ impl Stage {
 fn whole(report: &Report) {
     let totals = &report.totals;
     assert_eq!((report.lost, report.partial, report.duplicates), (0, 0, 0), "{report:#?}");
-    assert_eq!((totals.disorders, totals.conflicts), (0, 0), "{report:#?}");
+    assert_eq!((totals.disorders, totals.conflicts, totals.resends, totals.refused_samples), (0, 0, 0, 0), "{report:#?}");
     assert!(report.gaps * 20 <= report.expected, "{report:#?}");
 }
 
@@ -82,14 +118,37 @@ async fn a_node_that_joins_while_the_receiver_is_down_waits_for_those_who_had_it
     })
     .await;
     pause(4).await;
-    stage.receiver.faults().heal();
-    until("nothing is held back any more", Duration::from_secs(30), || async {
-        stage.sum(2, "collector_remote_write_held_samples").await == 0.0
+    stage.heal(&[0, 1, 2]).await;
+    assert!(stage.sum(2, "collector_cluster_moves_in_total").await > 0.0);
+    whole(&stage.report());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_while_the_receiver_is_down_leaves_its_samples_to_those_who_take_its_targets() {
+    let stage = Stage::start(3).await;
+    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+    pause(4).await;
+    stage.stop_for_good(1, &[0, 2]).await;
+    pause(2).await;
+    stage.heal(&[0, 2]).await;
+    whole(&stage.report());
+}
+
+/// The second has samples of the first, and of what the third scraped meanwhile: all of it goes to the one that stays, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_grows_and_shrinks_while_the_receiver_is_down_loses_nothing() {
+    let stage = Stage::start(2).await;
+    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+    pause(2).await;
+    stage.fleet.join().await.unwrap();
+    until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
+        stage.sum(2, "collector_remote_write_held_samples").await > 0.0
     })
     .await;
-    stage.flows().await;
-    pause(3).await;
-    assert!(stage.sum(2, "collector_cluster_moves_in_total").await > 0.0);
-    assert!(stage.sum(2, "collector_remote_write_holds_expired_total").await == 0.0);
+    stage.stop_for_good(2, &[0, 1]).await;
+    pause(2).await;
+    stage.stop_for_good(1, &[0]).await;
+    pause(2).await;
+    stage.heal(&[0]).await;
     whole(&stage.report());
 }

@@ -2,8 +2,9 @@
 //! collector's own listener, and tells components which of their keys to scrape; [`Claims`] is what a component holds. Nothing
 //! here knows what a key stands for or what a scrape is.
 //!
-//! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `ownership` (the handover, a machine
-//! without IO), `auth`, `resolve`, `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
+//! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `quorum` (who may work while the fleet is
+//! split) and `ownership` (the handover), machines without IO, `auth`, `resolve` and `discovery` (where to look), `transport` (streams),
+//! `membership` (the table of members, gossip), `node` (the actor that
 //! drives them all).
 //!
 //! How the product uses it:
@@ -22,7 +23,7 @@
 //! config.key = Some(Key::new(&std::fs::read("/etc/collector/cluster.key")?)?);
 //! let cluster = Cluster::start(config, &registry, &control)?;
 //! let mut narration = cluster.join_events();
-//! // 2. The listener's router hands requests on `cluster::STREAM_PATH` over; peers dial back while this node joins.
+//! // 2. The listener hands requests over whose path `cluster::takes`; peers dial back while this node joins.
 //! let response = cluster.serve(request);
 //! // 3. Components claim as they are built; once the configuration is loaded the node may own keys.
 //! let mut claims = cluster.claims("prometheus.scrape.default");
@@ -42,7 +43,9 @@
 //!     }
 //! }
 //! // 4. At the end, while the listener still serves and components still take events:
-//! cluster.leave(Duration::from_secs(20)).await;
+//! cluster.drain(Duration::from_secs(10)).await;
+//! // What components still have to give to those who took their keys goes in between, by `cluster.request`.
+//! cluster.farewell().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -137,22 +140,26 @@
 //! ```
 
 mod auth;
+mod discovery;
 mod membership;
 mod metrics;
 mod node;
 pub mod ownership;
 mod placement;
+mod quorum;
 pub mod resolve;
 pub mod ring;
 pub mod slots;
 mod transport;
 
-pub use auth::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES};
+pub use auth::{Key, KeyError, MAX_KEY_BYTES, MAX_KEYS, MIN_KEY_BYTES};
+pub use discovery::{DiscoveryError, PeerDiscovery};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
-    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-    ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
-    RequestError, StartError, StartEvent, StopEvent, Stopping,
+    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS,
+    DEFAULT_REJOIN_INTERVAL, ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES,
+    Peer, REQUEST_TIMEOUT, RequestError, StartError, StartEvent, StopEvent, Stopping, Succession,
 };
 pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
-pub use transport::{STREAM_PATH, Step, StreamBody, memory};
+pub use quorum::PartitionPolicy;
+pub use transport::{Channel, PeerTls, STREAM_PATH, Step, StreamBody, memory, takes};

@@ -66,6 +66,14 @@ pub(crate) struct Metrics {
     pub(crate) members_lost: IntCounter,
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
+    /// Whether a majority hears this node, or the fleet follows `both`.
+    pub(crate) quorum: IntGauge,
+    /// Members of the electorate.
+    pub(crate) electors: IntGauge,
+    /// Whether members have different partition policies.
+    pub(crate) policy_mixed: IntGauge,
+    /// Ownership messages that were under way for too long to count.
+    pub(crate) late_messages: IntCounter,
     /// Keys held here.
     pub(crate) target_set_mismatch: IntGauge,
     pub(crate) held_keys: IntGauge,
@@ -73,8 +81,6 @@ pub(crate) struct Metrics {
     pub(crate) slots_refused: IntCounter,
     /// Offset of the wall clock from the clock that slots follow, in seconds.
     pub(crate) clock_offset: Gauge,
-    clock_skew: GaugeVec,
-    skews_shown: Mutex<BTreeSet<Arc<str>>>,
     /// Epoch of the table of placement that this node goes by.
     pub(crate) placement_epoch: IntGauge,
     /// Keys in it.
@@ -85,6 +91,8 @@ pub(crate) struct Metrics {
     pub(crate) load: IntGauge,
     /// The busiest node's load over the mean of all.
     pub(crate) load_ratio: Gauge,
+    clock_skew: GaugeVec,
+    skews_shown: Mutex<BTreeSet<Arc<str>>>,
     ownership: Ownership,
 }
 
@@ -158,17 +166,18 @@ impl Metrics {
                 "collector_cluster_target_set_mismatch",
                 "Members of the same configuration whose discovered targets have differed from this node's for 2 minutes",
             )?,
+            quorum: new
+                .gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
+            electors: new.gauge("collector_cluster_electors", "Members whose majority counts; 0 under the policy both")?,
+            policy_mixed: new.gauge("collector_cluster_policy_mixed", "1 while members have different partition policies")?,
+            late_messages: new
+                .counter("collector_cluster_late_messages_total", "Ownership messages that were under way for too long to count")?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,
             clock_offset: new.register(Gauge::with_opts(
                 new.opts("collector_cluster_clock_offset_seconds", "Offset of the wall clock from the clock that slots follow"),
             )?)?,
-            clock_skew: new.register(GaugeVec::new(
-                new.opts("collector_cluster_clock_skew_seconds", "By how much a live member's clock is ahead of this node's"),
-                &["peer"],
-            )?)?,
-            skews_shown: Mutex::default(),
             placement_epoch: new.gauge("collector_cluster_placement_epoch", "Epoch of the table of placement that this node goes by")?,
             placement_keys: new.gauge("collector_cluster_placement_keys", "Keys that have a place in the table of placement")?,
             placement_moves: new
@@ -177,6 +186,11 @@ impl Metrics {
             load_ratio: new.register(Gauge::with_opts(
                 new.opts("collector_cluster_load_ratio", "The busiest node's load over the mean of all, as this node knows them"),
             )?)?,
+            clock_skew: new.register(GaugeVec::new(
+                new.opts("collector_cluster_clock_skew_seconds", "By how much a live member's clock is ahead of this node's"),
+                &["peer"],
+            )?)?,
+            skews_shown: Mutex::default(),
             ownership: new.register(Ownership::new(cluster)?)?,
         }
         .with_constants(&new)

@@ -372,6 +372,45 @@ async fn when_two_fleets_meet_the_later_process_of_a_name_keeps_it_and_the_other
 }
 
 #[tokio::test(start_paused = true)]
+async fn members_that_discover_other_keys_for_two_minutes_are_noticed_by_all_and_nothing_else_happens() {
+    const MISMATCH: &str = "collector_cluster_target_set_mismatch";
+    let (network, clock) = (Network::new(), clock());
+    let nodes = fleet(&network, &clock, 3).await;
+    nodes.iter().for_each(|node| node.cluster.set_config_hash("abc"));
+    let mut claims: Vec<_> = nodes.iter().map(|node| node.cluster.claims("scrape")).collect();
+    let set = |claims: &cluster::Claims, keys: std::ops::Range<u64>| {
+        claims.set_keys(keys.map(|key| KeySpec { key, interval_ms: 1_000 }).collect());
+    };
+    let mismatches = || nodes.iter().map(|node| node.metric(MISMATCH).unwrap()).collect::<Vec<_>>();
+    // Each list comes to each node at its own time, as long as a discovery takes.
+    for round in 0..10_u64 {
+        for claims in &claims {
+            set(claims, 0..40 + round);
+            tokio::time::sleep(Duration::from_secs(15)).await;
+        }
+        assert_eq!(mismatches(), [0.0; 3]);
+    }
+    set(&claims[2], 0..38);
+    tokio::time::sleep(Duration::from_secs(115)).await;
+    assert_eq!(mismatches(), [0.0; 3], "a discovery may lag");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
+    let peer = |node: usize, name: &str| nodes[node].cluster.peers().iter().find(|peer| peer.name == name).unwrap().clone();
+    let shown: Vec<_> = NAMES[..3].iter().map(|name| (peer(0, name).keys, peer(0, name).keys_differ)).collect();
+    assert_eq!(shown, [(Some(49), false), (Some(49), false), (Some(38), true)]);
+    assert!(peer(2, "a").keys_differ && !peer(2, "c").keys_differ, "to c, the others differ");
+    nodes[2].cluster.set_config_hash("def");
+    within(Duration::from_secs(3), "another configuration may have other targets", || mismatches() == [0.0; 3]).await;
+    nodes[2].cluster.set_config_hash("abc");
+    tokio::time::sleep(Duration::from_secs(125)).await;
+    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
+    set(&claims[2], 0..49);
+    within(Duration::from_secs(12), "they agree", || mismatches() == [0.0; 3]).await;
+    assert!(!peer(0, "c").keys_differ);
+    assert!(tokio::time::timeout(Duration::from_secs(5), claims[0].next_event()).await.is_ok(), "and all the time they shared the keys");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_is_off_shows_at_both_ends_and_one_that_agrees_does_not() {
     let network = Network::new();
     let ahead = Clock::virtual_from(Duration::from_millis(1_700_000_003_000));
@@ -410,43 +449,4 @@ async fn a_node_that_lacks_a_stream_to_a_member_says_that_it_is_not_well() {
     within(Duration::from_secs(5), "the missing stream counts", || score() == 1.0).await;
     network.heal(addr(1), addr(2));
     within(Duration::from_secs(10), "it is open again", || score() == 0.0).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn members_that_discover_other_keys_for_two_minutes_are_noticed_by_all_and_nothing_else_happens() {
-    const MISMATCH: &str = "collector_cluster_target_set_mismatch";
-    let (network, clock) = (Network::new(), clock());
-    let nodes = fleet(&network, &clock, 3).await;
-    nodes.iter().for_each(|node| node.cluster.set_config_hash("abc"));
-    let mut claims: Vec<_> = nodes.iter().map(|node| node.cluster.claims("scrape")).collect();
-    let set = |claims: &cluster::Claims, keys: std::ops::Range<u64>| {
-        claims.set_keys(keys.map(|key| KeySpec { key, interval_ms: 1_000 }).collect());
-    };
-    let mismatches = || nodes.iter().map(|node| node.metric(MISMATCH).unwrap()).collect::<Vec<_>>();
-    // Each list comes to each node at its own time, as long as a discovery takes.
-    for round in 0..10_u64 {
-        for claims in &claims {
-            set(claims, 0..40 + round);
-            tokio::time::sleep(Duration::from_secs(15)).await;
-        }
-        assert_eq!(mismatches(), [0.0; 3]);
-    }
-    set(&claims[2], 0..38);
-    tokio::time::sleep(Duration::from_secs(115)).await;
-    assert_eq!(mismatches(), [0.0; 3], "a discovery may lag");
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
-    let peer = |node: usize, name: &str| nodes[node].cluster.peers().iter().find(|peer| peer.name == name).unwrap().clone();
-    let shown: Vec<_> = NAMES[..3].iter().map(|name| (peer(0, name).keys, peer(0, name).keys_differ)).collect();
-    assert_eq!(shown, [(Some(49), false), (Some(49), false), (Some(38), true)]);
-    assert!(peer(2, "a").keys_differ && !peer(2, "c").keys_differ, "to c, the others differ");
-    nodes[2].cluster.set_config_hash("def");
-    within(Duration::from_secs(3), "another configuration may have other targets", || mismatches() == [0.0; 3]).await;
-    nodes[2].cluster.set_config_hash("abc");
-    tokio::time::sleep(Duration::from_secs(125)).await;
-    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
-    set(&claims[2], 0..49);
-    within(Duration::from_secs(12), "they agree", || mismatches() == [0.0; 3]).await;
-    assert!(!peer(0, "c").keys_differ);
-    assert!(tokio::time::timeout(Duration::from_secs(5), claims[0].next_event()).await.is_ok(), "and all the time they shared the keys");
 }

@@ -119,6 +119,11 @@ impl Table {
         self.with(Presence::Lost)
     }
 
+    /// Members that have said goodbye, by name.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &Record> {
+        self.with(Presence::Left)
+    }
+
     fn with(&self, presence: Presence) -> impl Iterator<Item = &Record> {
         self.entries.values().filter(move |entry| entry.presence == presence).map(|entry| &entry.record)
     }

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use super::{
     leave::Leaving,
     links::Links,
     log_budget::LogBudget,
+    majority::Majority,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -37,10 +38,12 @@ use crate::{
         table::Table,
     },
     ownership::{Candidacy, Holder, Name},
+    quorum::PartitionPolicy,
     resolve::{ResolveError, Resolver},
     transport::{
         Connector, DialError, Event, Local, Step,
         frame::Kind,
+        standing::date,
         wire::{Member, Members, Process},
     },
 };
@@ -78,8 +81,10 @@ pub(crate) enum Command {
     Adopt(Arc<crate::placement::Table>),
     /// What is held here weighs so much.
     Load(u64),
-    /// Hand over everything and go.
-    Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Hand over everything.
+    Drain { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Go, once everything is handed over.
+    Farewell { gone: oneshot::Sender<()> },
 }
 
 /// What the node's own tasks report.
@@ -115,6 +120,9 @@ pub(crate) struct Driver {
     pub(super) join: Join,
     pub(super) links: Links,
     pub(super) owner: Owner,
+    pub(super) majority: Majority,
+    /// Whether this node may work by its majority, for the product to see.
+    pub(super) works: Arc<AtomicBool>,
     pub(super) gossip_parts: Parts,
     pub(super) gossip: Option<Gossip>,
     pub(super) narration: broadcast::Sender<JoinEvent>,
@@ -161,13 +169,13 @@ pub(crate) struct Progress {
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
+    /// Not before this time changed keys are told.
+    pub(super) next_keys: Instant,
+    pub(super) agreement: Agreement,
     /// Members whose clocks were told to be off.
     pub(super) skewed: BTreeSet<Name>,
     /// What the log may still be told of members.
     pub(super) log_budget: LogBudget,
-    /// Not before this time changed keys are told.
-    pub(super) next_keys: Instant,
-    pub(super) agreement: Agreement,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -196,10 +204,10 @@ impl Progress {
             admitted: false,
             warned_of_size: false,
             clock_off: false,
-            skewed: BTreeSet::new(),
-            log_budget: LogBudget::new(now),
             next_keys: now,
             agreement: Agreement::default(),
+            skewed: BTreeSet::new(),
+            log_budget: LogBudget::new(now),
             leaving: None,
         }
     }
@@ -256,6 +264,7 @@ impl Driver {
             self.table.beat(&identity, at);
         }
         self.table.tick(now);
+        self.check_lease();
     }
 
     pub(super) async fn start_gossip(&mut self) {
@@ -266,6 +275,7 @@ impl Driver {
     }
 
     async fn tick(&mut self, report: bool) {
+        self.keep_majority();
         let effects = self.owner.tick();
         self.carry_out(effects);
         let now = Instant::now();
@@ -307,7 +317,9 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, envelope } => {
+            Event::Standing { from, standing } => self.standing(&from, standing),
+            Event::Ownership { dated, .. } if !self.is_timely(dated) => {}
+            Event::Ownership { from, envelope, .. } => {
                 let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
@@ -349,8 +361,12 @@ impl Driver {
                 self.tell_load(load);
                 Effects::default()
             }
-            Command::Leave { deadline, done } => {
+            Command::Drain { deadline, done } => {
                 self.begin_to_leave(deadline, done);
+                Effects::default()
+            }
+            Command::Farewell { gone } => {
+                self.may_go(gone);
                 Effects::default()
             }
         };
@@ -393,8 +409,10 @@ impl Driver {
         let Some((identity, was_up)) = self.links.down(addr, session, now) else { return };
         self.state.dirty = true;
         self.heed_rejection(error);
-        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network.
-        let refused = error.nobody_there() || (error.unreachable() && self.table.alive().count() > 1);
+        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network. Under `majority`
+        // only what proves that the process is gone counts.
+        let company = self.table.alive().count() > 1 && self.config.partition_policy == PartitionPolicy::Both;
+        let refused = error.nobody_there() || (error.unreachable() && company);
         tracing::debug!(peer = ?identity, %error, refused, "the stream to a peer is down");
         if self.table.unlinked(&identity, refused, now) {
             let news = self.news(Vec::new(), vec![Process::from(&identity)]);
@@ -442,7 +460,11 @@ impl Driver {
     /// says it again.
     pub(super) fn carry_out(&mut self, effects: Effects) {
         for (to, message) in effects.sends {
-            if !self.links.send(&to, Kind::Ownership, message) {
+            let sent = match self.date_for(&to) {
+                Some(number) => self.links.send(&to, Kind::Dated, date(number, &message)),
+                None => self.links.send(&to, Kind::Ownership, message),
+            };
+            if !sent {
                 tracing::debug!(peer = %to, "an ownership message found no stream");
             }
         }

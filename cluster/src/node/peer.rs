@@ -41,8 +41,15 @@ pub struct Peer {
     pub clock_ahead_ms: Option<i64>,
 }
 
+/// What this node sees of another, beside what that one says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sight {
+    pub(super) keys_differ: bool,
+    pub(super) clock_ahead_ms: Option<i64>,
+}
+
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool, keys_differ: bool) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, sight: Sight) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -52,12 +59,12 @@ impl Peer {
             config_hash: record.config_hash.clone(),
             ready: record.ready,
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
-            clock_ahead_ms: None,
             placement: record.placement,
             load: record.load,
             zone: record.zone.clone(),
             keys: record.targets.map(|targets| targets.count),
-            keys_differ,
+            keys_differ: sight.keys_differ,
+            clock_ahead_ms: sight.clock_ahead_ms,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     outbox::{End, Outbox},
     places::Places,
     refusals::Refusals,
+    standing,
     wire::{self, Intent, Members, Reject, Request, Response},
 };
 use crate::{
@@ -45,12 +46,27 @@ pub(crate) struct Inbound {
     refusals: Refusals,
     streams: Places,
     closing: watch::Receiver<bool>,
+    /// Whether streams are taken only over TLS with a verified certificate.
+    pub(crate) needs_tls: bool,
 }
 
 impl Inbound {
-    pub(crate) fn new(local: Local, events: Events, gossip: GossipInbox, handlers: Handlers, closing: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        local: Local,
+        events: Events,
+        gossip: GossipInbox,
+        handlers: Handlers,
+        closing: watch::Receiver<bool>,
+        needs_tls: bool,
+    ) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        Self { local, events, gossip, handlers, handshakes, refusals: Refusals::default(), streams: Places::default(), closing }
+        let (refusals, streams) = (Refusals::default(), Places::default());
+        Self { local, events, gossip, handlers, handshakes, refusals, streams, closing, needs_tls }
+    }
+
+    /// Counts and logs a peer that was refused before it could open a stream.
+    pub(crate) fn refuse(&self, remote: Option<SocketAddr>, reason: Reason, detail: impl Into<String>) {
+        self.refusals.refused(&self.local, remote, &Refused { reason, detail: detail.into(), claimed: None });
     }
 
     /// Whether the node still takes streams and another handshake may begin.
@@ -142,14 +158,15 @@ impl Inbound {
                 return Ok(());
             }
             Kind::Request => return self.respond(frame.payload, outbox, requests),
-            Kind::Ownership => match Envelope::decode(&frame.payload) {
-                Ok(envelope) => Event::Ownership { from, envelope },
-                // Perhaps of a later release, so the stream goes on.
-                Err(error) => {
-                    self.refusals.unread(&self.local, peer, Kind::Ownership, &error);
-                    return Ok(());
-                }
-            },
+            Kind::Ownership => return self.ownership(peer, None, &frame.payload).await,
+            Kind::Dated => {
+                let (number, message) = standing::dated(frame.payload).ok_or(FrameError::Nonsense(Kind::Dated))?;
+                return self.ownership(peer, Some(number), &message).await;
+            }
+            Kind::Standing => {
+                let standing = standing::Standing::read(&frame.payload).ok_or(FrameError::Nonsense(Kind::Standing))?;
+                Event::Standing { from, standing }
+            }
             Kind::Members => Event::Members { from, members: wire::members(frame.payload).ok_or(FrameError::Nonsense(Kind::Members))? },
             kind => return Err(FrameError::UnknownKind(kind as u8)),
         };
@@ -166,6 +183,21 @@ impl Inbound {
             Err(_) => {
                 metrics.gossip_dropped.inc();
                 metrics.unread(Kind::Gossip).inc();
+            }
+        }
+    }
+
+    /// Hands an ownership message on; `dated` is this node's own number that shows its age.
+    async fn ownership(&self, peer: &Identity, dated: Option<u64>, message: &[u8]) -> Result<(), FrameError> {
+        match Envelope::decode(message) {
+            Ok(envelope) => {
+                let event = Event::Ownership { from: peer.clone(), dated, envelope };
+                self.events.send(event).await.map_err(|_| FrameError::Closed)
+            }
+            // Perhaps of a later release, so the stream goes on.
+            Err(error) => {
+                self.refusals.unread(&self.local, peer, Kind::Ownership, &error);
+                Ok(())
             }
         }
     }

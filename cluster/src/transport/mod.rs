@@ -2,6 +2,7 @@
 //! members and requests. Here is how a stream is opened, framed, authenticated and queued for; who is dialled and when, and
 //! what the messages mean, is the node's business.
 
+pub(crate) mod alloy;
 pub(crate) mod failure;
 pub(crate) mod frame;
 pub(crate) mod handshake;
@@ -13,10 +14,13 @@ pub(crate) mod outbox;
 pub(crate) mod places;
 pub(crate) mod refusals;
 pub(crate) mod skew;
+pub(crate) mod standing;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -28,7 +32,8 @@ use tokio::{
 pub use failure::Step;
 pub(crate) use failure::{DialError, Reason};
 pub(crate) use frame::Pipe;
-pub use http2::{PATH as STREAM_PATH, StreamBody};
+pub use http2::{Channel, PATH as STREAM_PATH, StreamBody, takes};
+pub use tls::PeerTls;
 
 use crate::{
     auth::Key,
@@ -78,13 +83,24 @@ pub(crate) enum ConnectError {
     /// Something listens, and it does not speak HTTP/2 on this path.
     #[error("{0}")]
     NotOurs(String),
+    /// Something speaks, and it is Alloy.
+    #[error("that is a Grafana Alloy node")]
+    Alloy,
+    /// Only one side speaks TLS, or one side does not accept the other's certificate.
+    #[error("{cause}")]
+    Tls {
+        /// What was seen.
+        cause: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
 }
 
-/// What everything that opens or accepts a stream needs to know of this node. The record changes; the rest does not.
+/// What everything that opens or accepts a stream needs to know of this node. The record changes and the key may be renewed; the rest stays.
 #[derive(Clone)]
 pub(crate) struct Local {
     pub(crate) cluster: Arc<str>,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Arc<ArcSwapOption<Key>>,
     pub(crate) record: Arc<Mutex<Record>>,
     pub(crate) pulses: Pulses,
     pub(crate) skews: skew::Skews,
@@ -139,8 +155,10 @@ pub(crate) enum Event {
     InboundDown { peer: Identity },
     /// A peer tells what it knows.
     Members { from: Identity, members: wire::Members },
-    /// A message for the ownership machine.
-    Ownership { from: Identity, envelope: Envelope },
+    /// A message for the ownership machine, perhaps with the receiver's number that shows its age.
+    Ownership { from: Identity, dated: Option<u64>, envelope: Envelope },
+    /// A peer tells whom it hears.
+    Standing { from: Identity, standing: crate::quorum::Standing },
 }
 
 /// Where streams deliver events. Bounded: a node that falls behind slows its peers' streams down.

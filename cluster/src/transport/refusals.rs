@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_secs(3600);
 /// Offences that are remembered.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Where an offence came from, and of what kind it was.
+/// Whose it was, and what.
 type Offence = (String, Cow<'static, str>);
 
 /// Counts offences and logs each once; clones share the memory.

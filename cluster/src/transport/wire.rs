@@ -12,6 +12,7 @@ use prost::{
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
 use crate::ownership::KeysDigest;
 use crate::placement::Version;
+use crate::quorum::PartitionPolicy;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -56,6 +57,9 @@ pub(crate) struct Member {
     pub(crate) zone: String,
     #[prost(message, optional, tag = "14")]
     pub(crate) targets_digest: Option<Digest>,
+    /// [`crate::PartitionPolicy`]; a release without policies does not say it.
+    #[prost(uint32, tag = "15")]
+    pub(crate) policy: u32,
 }
 
 /// The keys that a process has discovered, see [`KeysDigest`].
@@ -219,7 +223,16 @@ impl Intent {
 
 /// Text of a peer, cut at a bound, without control characters: it ends in logs and pages.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT_BYTES / 4).collect()
+    cleaned(text, MAX_TEXT_BYTES / 4)
+}
+
+/// The same for a sentence: why a peer refuses this node, and what it would do about it.
+pub(crate) fn clean_detail(text: &str) -> String {
+    cleaned(text, MAX_TEXT_BYTES)
+}
+
+fn cleaned(text: &str, characters: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(characters).collect()
 }
 
 impl Process {
@@ -251,6 +264,7 @@ impl Member {
             load: self.load,
             zone: clean(&self.zone),
             targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
+            policy: PartitionPolicy::from_number(self.policy),
         })
     }
 }
@@ -273,6 +287,7 @@ impl From<&Record> for Member {
             load: record.load,
             zone: record.zone.clone(),
             targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
+            policy: record.policy.number(),
         }
     }
 }
@@ -304,6 +319,7 @@ mod tests {
             load: 5,
             zone: "north".into(),
             targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
+            policy: PartitionPolicy::Majority.number(),
         }
     }
 

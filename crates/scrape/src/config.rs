@@ -51,6 +51,8 @@ pub struct Config {
     pub ownership: Ownership,
     /// What makes the keys of targets.
     pub key_labels: KeyLabels,
+    /// A label that all series get beside those of their target, whatever its name: it tells copies of a job apart.
+    pub replica: Option<(String, String)>,
 }
 
 impl Default for Config {
@@ -74,6 +76,7 @@ impl Default for Config {
             failure_log: None,
             ownership: Ownership::All,
             key_labels: KeyLabels::default(),
+            replica: None,
         }
     }
 }

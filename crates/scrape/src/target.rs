@@ -262,6 +262,9 @@ fn public_labels(discovered: &Labels, config: &Config, address: &str) -> Labels 
             labels.set(name, value);
         }
     }
+    if let Some((name, value)) = &config.replica {
+        labels.set(name, value);
+    }
     labels.build()
 }
 

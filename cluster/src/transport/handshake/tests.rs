@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -28,10 +29,11 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         load: 0,
         zone: String::new(),
         targets: None,
+        policy: crate::quorum::PartitionPolicy::Majority,
     };
     Local {
         cluster: cluster.into(),
-        key: key.map(|key| Key::new(key.as_bytes()).unwrap()),
+        key: Arc::new(ArcSwapOption::from_pointee(key.map(|key| Key::new(key.as_bytes()).unwrap()))),
         record: Arc::new(Mutex::new(record)),
         pulses: Pulses::default(),
         skews: Skews::new(crate::node::Clock::virtual_from(std::time::Duration::from_secs(1_700_000_000))),

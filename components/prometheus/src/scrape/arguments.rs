@@ -119,6 +119,13 @@ pub struct Clustering {
     /// Labels that decide nothing though they are part of URL or job, such as `__param_sig` of a signed URL. Of `__address__`,
     /// `__metrics_path__`, `__param_<name>`, `__scheme__` and `job`; other labels decide nothing unless they are in `included_labels`.
     pub excluded_labels: Vec<String>,
+    /// How many nodes scrape each target, each for a complete set of its series; at most 5. With fewer nodes, the last sets are not
+    /// scraped. Nodes with different `--cluster.zone` are preferred.
+    #[syntax(default = 1)]
+    pub replication_factor: u64,
+    /// The label that tells these sets apart, with the values `r0`, `r1`, …; empty for none. Without more than one set there is no label.
+    #[syntax(default = "__replica__".to_owned())]
+    pub replica_label: String,
 }
 
 impl Arguments {

@@ -88,6 +88,10 @@ impl Arguments {
 
     fn validate_clustering(&self) -> Result<(), String> {
         let Some(clustering) = &self.clustering else { return Ok(()) };
+        let most = u64::from(cluster::MAX_RANKS);
+        if !(1..=most).contains(&clustering.replication_factor) {
+            return Err(format!("clustering: replication_factor is {}, but must be 1 to {most}", clustering.replication_factor));
+        }
         match clustering.included_labels.iter().find(|name| clustering.excluded_labels.contains(name)) {
             Some(both) => Err(format!("clustering: {both:?} is in included_labels and in excluded_labels; remove it from one of them")),
             None => Ok(()),

@@ -42,6 +42,11 @@ impl Share {
         self.assigned.store(assigned, Ordering::Release);
     }
 
+    /// Whether only targets with a hold are this node's.
+    pub(super) fn is_assigned(&self) -> bool {
+        self.assigned.load(Ordering::Acquire)
+    }
+
     pub(super) fn hold(&self, key: u64, hold: Hold) {
         self.holds.write().insert(key, hold);
     }

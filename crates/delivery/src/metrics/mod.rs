@@ -53,7 +53,7 @@ const GAUGES: [(&str, &str); 13] = [
 ];
 
 /// Counters; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: [(&str, &str); 19] = [
     ("prometheus_remote_storage_bytes_total", "Bytes sent after compression, without those of metadata."),
     ("prometheus_remote_storage_enqueue_retries_total", "Batches that were not taken because the queue was full."),
     ("prometheus_remote_storage_metadata_total", "Families whose metadata was sent, each time that it was."),
@@ -70,6 +70,9 @@ const COUNTERS: [(&str, &str); 16] = [
     ("collector_remote_write_corrupt_records_total", "Records on disk that could not be read and were skipped."),
     ("collector_remote_write_disk_errors_total", "Failed attempts to write to disk; batches stay in memory meanwhile."),
     ("collector_remote_write_holds_expired_total", "Sources let go because another node had not sent in time what it had of them."),
+    ("collector_remote_write_backlog_shipped_samples_total", "Samples that were given to other nodes as this one left."),
+    ("collector_remote_write_backlog_taken_samples_total", "Samples taken over from nodes that left."),
+    ("collector_remote_write_backlog_malformed_total", "Messages of nodes that left which could not be read."),
 ];
 
 /// The values of one endpoint. Dropping the last clone does not unregister them; [`EndpointMetrics::remove`] does.
@@ -117,6 +120,9 @@ pub(crate) struct EndpointMetrics {
     pub corrupt_records: IntCounter,
     pub disk_errors: IntCounter,
     pub holds_expired: IntCounter,
+    pub backlog_shipped: IntCounter,
+    pub backlog_taken: IntCounter,
+    pub backlog_malformed: IntCounter,
 }
 
 impl Metrics {
@@ -163,7 +169,8 @@ impl Metrics {
         let [bytes, enqueue_retries, metadata, metadata_failed, metadata_retried, metadata_bytes, metadata_dropped, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
         let [refused, fallbacks, templates_built, templates_widened, counters @ ..] = counters;
-        let [spilled, replayed, corrupt_records, disk_errors, holds_expired] = counters;
+        let [spilled, replayed, corrupt_records, disk_errors, holds_expired, counters @ ..] = counters;
+        let [backlog_shipped, backlog_taken, backlog_malformed] = counters;
         let [highest_sent, highest_in] = self.times.each_ref().map(|family| family.with_label_values(&with));
         EndpointMetrics {
             families: self.clone(),
@@ -207,6 +214,9 @@ impl Metrics {
             corrupt_records,
             disk_errors,
             holds_expired,
+            backlog_shipped,
+            backlog_taken,
+            backlog_malformed,
         }
     }
 }

@@ -42,7 +42,7 @@ impl Queue {
                     self.back_bytes -= item.bytes;
                     self.pending -= item.tally;
                     self.behind = true;
-                    *self.unread.entry(item.batch.source).or_default() += 1;
+                    self.note_unread(&item, record);
                 }
                 continue;
             };
@@ -68,8 +68,8 @@ impl Queue {
         for (record, batch) in read {
             let (bytes, tally) = (cost(&batch), Tally::of(&batch));
             self.pending += tally;
-            self.note_read(batch.source);
-            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, tally, record: Some(record) });
+            let adopted = self.note_read(batch.source, record);
+            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, tally, record: Some(record), adopted });
         }
         Wake { all_lanes, ..Wake::default() }
     }
@@ -81,7 +81,7 @@ impl Queue {
         self.held.forget_numbers();
         if !behind {
             // What could not be read, or was dropped for want of room, is not waited for.
-            self.unread.clear();
+            self.nothing_unread();
             self.inherits = false;
         }
         Wake { all_lanes: self.pull_up(now), idle: self.is_empty(), ..Wake::default() }
@@ -108,13 +108,27 @@ impl Queue {
         std::mem::take(&mut self.acknowledged)
     }
 
-    fn note_read(&mut self, source: u64) {
-        if let Some(count) = self.unread.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
+    fn note_unread(&mut self, item: &Item, record: u64) {
+        let unread = self.unread.entry(item.batch.source).or_default();
+        if item.adopted {
+            unread.adopted += 1;
+            self.unread_adopted.insert(record);
+        } else {
+            unread.own += 1;
+        }
+    }
+
+    /// Notes that a batch is not on disk alone any more; whether it was adopted.
+    fn note_read(&mut self, source: u64, record: u64) -> bool {
+        let adopted = self.unread_adopted.remove(&record);
+        if let Some(unread) = self.unread.get_mut(&source) {
+            let count = if adopted { &mut unread.adopted } else { &mut unread.own };
+            *count = count.saturating_sub(1);
+            if unread.own + unread.adopted == 0 {
                 self.unread.remove(&source);
             }
         }
+        adopted
     }
 
     /// When there is next something to write; if never, the caller is woken when that changes.

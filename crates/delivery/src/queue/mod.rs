@@ -5,13 +5,15 @@
 //! enqueue ──▶ front: a lane per shard, in memory ──▶ sent, acknowledged
 //!        └──▶ back: in memory ──▶ disk ──▶ front         (when the front is full and there is a disk)
 //! ```
-//! What is held back (`held`) stays out of its lane until it is let go, and counts as front.
+//! What is held back (`held`, `holding`) stays out of its lane until it is let go, and counts as front.
 //!
 //! A source's batches are always in this order: front, disk, back. What is in the front long enough unacknowledged is written to disk as
 //! well, but stays in memory until it is acknowledged; what is in the back lives on disk alone after it was written.
 
 mod disk_side;
+mod ending;
 mod held;
+mod holding;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::{Batch, Refused};
 use tokio::time::Instant;
 
@@ -73,6 +75,15 @@ struct Item {
     tally: Tally,
     /// Its record on disk, if it was written.
     record: Option<u64>,
+    /// Whether a node that has left gave it: it is older than what this node has of the source since it has it.
+    adopted: bool,
+}
+
+/// How many batches of a source are on disk alone.
+#[derive(Clone, Copy, Default)]
+struct Unread {
+    own: u32,
+    adopted: u32,
 }
 
 /// What a shard is to do.
@@ -93,7 +104,7 @@ pub(crate) struct Wake {
     pub all_lanes: bool,
     /// The one that writes to disk.
     pub spool: bool,
-    /// Whoever waits for the queue to be empty.
+    /// Whoever waits for the queue to be at rest.
     pub idle: bool,
 }
 
@@ -123,7 +134,9 @@ pub(crate) struct Queue {
     /// What is held back, see [`Queue::hold`].
     held: Held,
     /// Batches on disk alone that were written by this process, by source.
-    unread: HashMap<u64, u32>,
+    unread: HashMap<u64, Unread>,
+    /// Records of those that were adopted.
+    unread_adopted: HashSet<u64>,
     /// Whether what an earlier process left on disk is not read yet.
     inherits: bool,
     front_bytes: usize,
@@ -139,6 +152,8 @@ pub(crate) struct Queue {
     /// Rows that make a lane worth sending.
     ready_rows: usize,
     closed: bool,
+    /// No more requests are begun.
+    halted: bool,
     /// The receiver takes nothing, or not soon.
     failing: bool,
     /// The number of lanes to change to when no request is under way.
@@ -162,6 +177,7 @@ impl Queue {
             back: VecDeque::new(),
             held: Held::default(),
             unread: HashMap::new(),
+            unread_adopted: HashSet::new(),
             inherits: limits.disk,
             front_bytes: 0,
             back_bytes: 0,
@@ -172,6 +188,7 @@ impl Queue {
             kept: 1.0,
             ready_rows: max_samples,
             closed: false,
+            halted: false,
             failing: false,
             moving: None,
             behind: limits.disk,
@@ -194,11 +211,16 @@ impl Queue {
         if used > 0 && used + bytes > self.limits.total {
             return Err(Refused::Full);
         }
+        let item = self.item(batch, bytes, now);
+        Ok(self.route(item))
+    }
+
+    /// A batch that has come; it counts from now on.
+    fn item(&mut self, batch: Batch, bytes: usize, now: Instant) -> Item {
         let tally = Tally::of(&batch);
         self.pending += tally;
         let (spill_at, due) = (now + self.limits.spill_after, now + self.limits.deadline);
-        let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None };
-        Ok(self.route(item))
+        Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None, adopted: false }
     }
 
     /// Puts an item to the front, or to the back if anything older than it is, or must be, outside the front.
@@ -207,6 +229,7 @@ impl Queue {
         let overflows = in_front > 0 && in_front + item.bytes > self.front_limit();
         if self.limits.disk && (self.behind || !self.back.is_empty() || overflows) {
             self.back_bytes += item.bytes;
+            self.held.goes_round(&item);
             self.back.push_back(item);
             return self.wake_spool();
         }
@@ -233,10 +256,16 @@ impl Queue {
     fn place(&mut self, mut item: Item) -> Option<usize> {
         item.order = self.next_order;
         self.next_order += 1;
-        let item = self.held.keep(item).err()?;
-        self.front_bytes += item.bytes;
-        let lane = self.lane_of(item.batch.source);
-        self.lanes[lane].push(item, self.ready_rows).then_some(lane)
+        let source = item.batch.source;
+        let mut looks = None;
+        if let Some(item) = self.held.keep(item) {
+            self.front_bytes += item.bytes;
+            let lane = self.lane_of(source);
+            looks = self.lanes[lane].push(item, self.ready_rows).then_some(lane);
+        }
+        // What had to come first has come with this item.
+        let follow = self.held.ready(source);
+        self.let_go(follow).or(looks)
     }
 
     fn lane_of(&self, source: u64) -> usize {
@@ -254,7 +283,7 @@ impl Queue {
     pub fn step(&self, lane: usize, now: Instant) -> Step {
         let Some(lane) = self.lanes.get(lane) else { return Step::Wait(None) };
         let Some(first) = lane.items.front() else { return Step::Wait(None) };
-        if self.moving.is_some() {
+        if self.moving.is_some() || self.halted {
             return Step::Wait(None);
         }
         let due = first.due <= now || first.order < self.flush_below || self.closed || self.behind;
@@ -288,7 +317,7 @@ impl Queue {
         let all_lanes = self.pull_up(now) | self.move_lanes();
         let feed = self.room() > 0;
         let spool = (feed || self.spool_sleeps && !self.acknowledged.is_empty()) && self.wake_spool().spool;
-        Wake { lane: None, all_lanes, spool, idle: self.is_empty() }
+        Wake { lane: None, all_lanes, spool, idle: self.is_at_rest() }
     }
 
     /// Notes that `samples` of `rows` rows were kept by write relabelling, so that lanes wait for as many rows as fill a request.
@@ -303,15 +332,6 @@ impl Queue {
     pub fn flush(&mut self) -> Wake {
         self.flush_below = self.next_order; // what is in the back is due as soon as it comes to the front
         Wake { all_lanes: true, ..Wake::default() }
-    }
-
-    /// Takes nothing more; everything is due, and nothing is held back.
-    pub fn close(&mut self) -> Wake {
-        self.closed = true;
-        for source in self.held.sources() {
-            self.release(source);
-        }
-        Wake { all_lanes: true, spool: self.wake_spool().spool, lane: None, idle: self.is_empty() }
     }
 
     /// Changes the number of lanes as soon as no request is under way, so that no batch overtakes another of its source.
@@ -336,51 +356,6 @@ impl Queue {
             self.lanes[lane].push(item, self.ready_rows);
         }
         true
-    }
-
-    /// Holds back what comes from `source` until [`Queue::release`]: while another node still sends earlier samples of its series.
-    pub fn hold(&mut self, source: u64) {
-        if !self.closed && !self.held.contains(source) {
-            let on_disk = self.unread.get(&source).map_or(0, |count| *count as usize);
-            let in_back = self.back.iter().filter(|item| item.batch.source == source).count();
-            self.held.begin(source, on_disk + in_back);
-        }
-    }
-
-    /// Lets go what was held back of `source`.
-    pub fn release(&mut self, source: u64) -> Wake {
-        let mut all_lanes = false;
-        for item in self.held.take(source) {
-            let before = item.order;
-            all_lanes |= self.place(item).is_some();
-            if self.writing {
-                self.held.renumbered(before, self.next_order - 1);
-            }
-        }
-        Wake { all_lanes, spool: all_lanes && self.limits.disk, ..Wake::default() }
-    }
-
-    /// Lets so much time pass for what is held back. While the receiver takes nothing, it is held for as long as that lasts: the other
-    /// node can't send either. Returns how many sources were let go because they have been held for too long.
-    pub fn age_holds(&mut self, elapsed: Duration) -> (usize, Wake) {
-        if self.failing {
-            return (0, Wake::default());
-        }
-        let expired = self.held.age(elapsed);
-        let all_lanes = expired.iter().map(|source| self.release(*source)).fold(false, |any, wake| any | wake.all_lanes);
-        (expired.len(), Wake { all_lanes, spool: all_lanes && self.limits.disk, ..Wake::default() })
-    }
-
-    /// Whether the receiver has everything of `source`. While records of an earlier process are unread on disk the answer is no.
-    pub fn is_acknowledged(&self, source: u64) -> bool {
-        let waits = |items: &VecDeque<Item>| items.iter().any(|item| item.batch.source == source);
-        let in_memory = waits(&self.lanes[self.lane_of(source)].items) || waits(&self.back) || self.held.has_any(source);
-        !in_memory && !self.inherits && !self.unread.contains_key(&source)
-    }
-
-    /// Whether nothing waits, in memory or on disk.
-    pub fn is_empty(&self) -> bool {
-        self.usage().rows() == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
     }
 
     /// What is in it.

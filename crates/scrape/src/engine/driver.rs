@@ -240,12 +240,11 @@ impl Driver {
         // Where all targets are this node's, none is given to another.
         let assigned = self.job.config.ownership == Ownership::Assigned;
         if assigned {
-            let owned = of_key(&self.targets, key).iter().filter_map(|target| {
-                // One at a time.
-                let entry = self.entries.get_mut(&target.id)?;
-                entry.owned.then(|| release.add(entry))
-            });
-            owned.for_each(drop);
+            for target in of_key(&self.targets, key) {
+                if let Some(entry) = self.entries.get_mut(&target.id).filter(|entry| entry.owned) {
+                    release.add(entry);
+                }
+            }
         }
         self.releases.take(key, release);
         if assigned {
