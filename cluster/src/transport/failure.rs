@@ -30,8 +30,19 @@ pub enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 9] =
-        [Self::Dns, Self::Tcp, Self::Http, Self::Version, Self::Name, Self::Key, Self::Conflict, Self::Advertise, Self::Stream];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Dns,
+        Self::Discovery,
+        Self::Tcp,
+        Self::Tls,
+        Self::Http,
+        Self::Version,
+        Self::Name,
+        Self::Key,
+        Self::Conflict,
+        Self::Advertise,
+        Self::Stream,
+    ];
 
     /// The name in messages and metrics.
     pub fn as_str(self) -> &'static str {
