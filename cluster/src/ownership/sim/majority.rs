@@ -73,7 +73,7 @@ impl Fleet {
         let now = self.now;
         let Some(running) = self.nodes.get_mut(&node) else { return };
         let Some(sight) = &mut running.sight else { return };
-        let works = sight.quorum.lease_ms(now) > now;
+        let works = sight.quorum.may_work(now, sight.works);
         let stops = sight.works && !works;
         sight.works = works;
         running.machine.require_answers(true);
@@ -189,7 +189,7 @@ impl Fleet {
         if first && sight.quorum.state().is_none() {
             sight.quorum.found(now, Members::from([(name_of(node), running.incarnation)]));
         }
-        sight.quorum.lease_ms(now) > now
+        sight.quorum.may_work(now, sight.works)
     }
 
     /// Whether a leaver has to wait until the others have taken it out of the electorate.
