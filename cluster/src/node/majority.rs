@@ -81,7 +81,8 @@ impl Driver {
         self.config.partition_policy == PartitionPolicy::Majority
     }
 
-    /// Before every input: beyond its lease a node does nothing but give up what it holds.
+    /// Before every input: beyond its lease a node does nothing but give up what it holds. A lease that has run out must be noticed
+    /// before it is renewed.
     pub(super) fn check_lease(&mut self) {
         if !self.majority.enforced {
             return;

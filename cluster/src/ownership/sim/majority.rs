@@ -138,6 +138,8 @@ impl Fleet {
 
     pub(super) fn arrive(&mut self, from: usize, to: usize, frame: Mail) {
         let now = self.now;
+        // Before anything else: a lease that has run out must be noticed before it is renewed.
+        self.check_lease(to);
         match frame {
             Mail::Standing(standing, incarnation) => {
                 self.contacts.insert((to, from));
@@ -150,7 +152,6 @@ impl Fleet {
             Mail::Ownership(frame, dated) => {
                 let sight = self.nodes.get(&to).and_then(|node| node.sight.as_ref());
                 if sight.is_none_or(|sight| sight.quorum.is_fresh(now, dated)) {
-                    self.check_lease(to);
                     self.deliver(from, to, &frame);
                 }
             }
