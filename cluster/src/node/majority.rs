@@ -81,7 +81,8 @@ impl Driver {
         self.config.partition_policy == PartitionPolicy::Majority
     }
 
-    /// Before every input: beyond its lease a node does nothing but give up what it holds.
+    /// Before every input: beyond its lease a node does nothing but give up what it holds. A lease that has run out must be noticed
+    /// before it is renewed.
     pub(super) fn check_lease(&mut self) {
         if !self.majority.enforced {
             return;
@@ -89,7 +90,7 @@ impl Driver {
         let now_ms = self.clock.mono_ms();
         let lease_ms = self.majority.quorum.lease_ms(now_ms);
         self.owner.set_lease(lease_ms);
-        let works = lease_ms > now_ms;
+        let works = self.majority.quorum.may_work(now_ms, self.majority.works);
         if std::mem::replace(&mut self.majority.works, works) == works {
             return;
         }
@@ -137,7 +138,7 @@ impl Driver {
             }
         }
         self.majority.was_mixed |= mixed;
-        let has_lease = self.majority.quorum.lease_ms(now_ms) > now_ms;
+        let has_lease = self.majority.quorum.may_work(now_ms, false);
         let enforced = !mixed && (has_lease || !self.majority.was_mixed);
         if std::mem::replace(&mut self.majority.enforced, enforced) == enforced {
             return;

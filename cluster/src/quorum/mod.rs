@@ -235,6 +235,13 @@ impl Quorum {
         bounds.min().unwrap_or(0)
     }
 
+    /// Whether this node may work. One that does not `work` begins only with half a lease left: echoes that waited at a cut must not
+    /// make it begin what it would have to drop at once.
+    pub(crate) fn may_work(&self, now_ms: u64, works: bool) -> bool {
+        let needed_ms = if works { 0 } else { LEASE_MS / 2 };
+        self.lease_ms(now_ms) > now_ms.saturating_add(needed_ms)
+    }
+
     /// The latest moment at which a majority of a set had heard this node.
     fn heard_by_majority(&self, set: &Members, now_ms: u64) -> Option<u64> {
         let mut times: Vec<u64> = set.keys().filter_map(|name| self.heard_by(name, now_ms)).collect();

@@ -73,7 +73,7 @@ impl Fleet {
         let now = self.now;
         let Some(running) = self.nodes.get_mut(&node) else { return };
         let Some(sight) = &mut running.sight else { return };
-        let works = sight.quorum.lease_ms(now) > now;
+        let works = sight.quorum.may_work(now, sight.works);
         let stops = sight.works && !works;
         sight.works = works;
         running.machine.require_answers(true);
@@ -138,6 +138,8 @@ impl Fleet {
 
     pub(super) fn arrive(&mut self, from: usize, to: usize, frame: Mail) {
         let now = self.now;
+        // Before anything else: a lease that has run out must be noticed before it is renewed.
+        self.check_lease(to);
         match frame {
             Mail::Standing(standing, incarnation) => {
                 self.contacts.insert((to, from));
@@ -150,7 +152,6 @@ impl Fleet {
             Mail::Ownership(frame, dated) => {
                 let sight = self.nodes.get(&to).and_then(|node| node.sight.as_ref());
                 if sight.is_none_or(|sight| sight.quorum.is_fresh(now, dated)) {
-                    self.check_lease(to);
                     self.deliver(from, to, &frame);
                 }
             }
@@ -189,7 +190,7 @@ impl Fleet {
         if first && sight.quorum.state().is_none() {
             sight.quorum.found(now, Members::from([(name_of(node), running.incarnation)]));
         }
-        sight.quorum.lease_ms(now) > now
+        sight.quorum.may_work(now, sight.works)
     }
 
     /// Whether a leaver has to wait until the others have taken it out of the electorate.
