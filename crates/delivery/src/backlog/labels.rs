@@ -63,7 +63,8 @@ mod tests {
         let mut labeller = Labeller::new([("job", "external"), ("dc", "x")].into_iter().collect());
         let labelled = labeller.label(batch.clone());
         let text = |batch: &Batch| -> Vec<String> {
-            let of = |series: model::SeriesRef<'_>| series.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
+            let of =
+                |series: model::SeriesRef<'_>| series.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
             batch.layout.iter().map(of).collect()
         };
         assert_eq!(text(&labelled), ["__name__=a,dc=x,job=own", "__name__=b,dc=x,job=external"]);

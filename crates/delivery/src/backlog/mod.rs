@@ -233,7 +233,12 @@ impl Gift {
             }
             let frame = writer.finish();
             if frame.len() > MAX_FRAME_BYTES {
-                warn!(samples, bytes = frame.len(), limit = MAX_FRAME_BYTES, "a batch is too large to be given to another node and stays on disk");
+                warn!(
+                    samples,
+                    bytes = frame.len(),
+                    limit = MAX_FRAME_BYTES,
+                    "a batch is too large to be given to another node and stays on disk"
+                );
                 continue;
             }
             match ship(successors, &sent.node, frame, until).await {

@@ -47,7 +47,9 @@ impl Held {
 
     /// An item goes over the disk.
     pub fn goes_round(&mut self, item: &Item) {
-        if item.adopted && let Some(source) = self.sources.get_mut(&item.batch.source) {
+        if item.adopted
+            && let Some(source) = self.sources.get_mut(&item.batch.source)
+        {
             source.adopted += 1;
         }
     }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use model::{Batch, Chunk};
 
-use super::codec::input::Input;
 pub(crate) use super::codec::Malformed;
+use super::codec::input::Input;
 use super::codec::{self, Budget, Content};
 
 /// The first byte; another form gets another one.

@@ -44,8 +44,7 @@ impl Log {
     /// Lets [`Log::read_left`] begin at the oldest record.
     pub fn rewind(&mut self) {
         let first = self.segments.front();
-        (self.cursor, self.cursor_samples) =
-            first.map_or((self.next, self.samples), |segment| (segment.first, segment.samples_before));
+        (self.cursor, self.cursor_samples) = first.map_or((self.next, self.samples), |segment| (segment.first, segment.samples_before));
         self.reader = None;
     }
 
