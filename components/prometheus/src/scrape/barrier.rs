@@ -208,7 +208,7 @@ impl Standing {
 
     fn note_told(&self, keys: &[u64]) {
         let mut untold = self.untold.lock();
-        keys.iter().for_each(|key| drop(untold.remove(key)));
+        untold.retain(|key| !keys.contains(key));
         if untold.is_empty() {
             self.all_told.notify_waiters();
         }
