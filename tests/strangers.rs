@@ -99,7 +99,10 @@ async fn ten_thousand_connections_keep_nobody_out_and_cost_bounded_memory() {
     let grown = peak(&node).saturating_sub(before);
     println!("{CONNECTIONS} connections: {} MiB more, slowest health check {slowest:?}", grown >> 20);
     assert!(grown <= CONNECTIONS_MAY_COST, "grew by {} MiB", grown >> 20);
-    assert!(metric(&node, "collector_server_connections").await <= 4_200.0);
+    until("those that gave way are closed", Duration::from_secs(20), || async {
+        metric(&node, "collector_server_connections").await <= 4_200.0
+    })
+    .await;
     assert!(metric(&node, "collector_server_connections_crowded_out_total").await >= 4_000.0);
     for node in [&node, &other] {
         assert_eq!(metric(node, "collector_cluster_members_lost_total").await, 0.0);

@@ -2,8 +2,9 @@
 //! collector's own listener, and tells components which of their keys to scrape; [`Claims`] is what a component holds. Nothing
 //! here knows what a key stands for or what a scrape is.
 //!
-//! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `ownership` (the handover, a machine
-//! without IO), `auth`, `resolve` and `discovery` (where to look), `transport` (streams), `membership` (the table of members, gossip), `node` (the actor that
+//! Layers, each of which uses only those before it: `slots`, `ring` and `placement` (arithmetic), `quorum` (who may work while the fleet is
+//! split) and `ownership` (the handover), machines without IO, `auth`, `resolve` and `discovery` (where to look), `transport` (streams),
+//! `membership` (the table of members, gossip), `node` (the actor that
 //! drives them all).
 //!
 //! How the product uses it:
@@ -145,6 +146,7 @@ mod metrics;
 mod node;
 pub mod ownership;
 mod placement;
+mod quorum;
 pub mod resolve;
 pub mod ring;
 pub mod slots;
@@ -154,9 +156,10 @@ pub use auth::{Key, KeyError, MAX_KEY_BYTES, MAX_KEYS, MIN_KEY_BYTES};
 pub use discovery::{DiscoveryError, PeerDiscovery};
 pub use membership::{MAX_NAME_BYTES, State};
 pub use node::{
-    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL,
-    ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES, Peer, REQUEST_TIMEOUT,
-    RequestError, StartError, StartEvent, StopEvent, Stopping, Succession,
+    ClaimEvent, Claims, Clock, Cluster, Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS,
+    DEFAULT_REJOIN_INTERVAL, ForecastError, HANDOVER_TIMEOUT, Handover, Hold, Insight, JoinEvent, KeySetter, LeaveReport, MAX_BODY_BYTES,
+    Peer, REQUEST_TIMEOUT, RequestError, StartError, StartEvent, StopEvent, Stopping, Succession,
 };
 pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
+pub use quorum::PartitionPolicy;
 pub use transport::{Channel, PeerTls, STREAM_PATH, Step, StreamBody, memory, takes};

@@ -66,6 +66,14 @@ pub(crate) struct Metrics {
     pub(crate) members_lost: IntCounter,
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
+    /// Whether a majority hears this node, or the fleet follows `both`.
+    pub(crate) quorum: IntGauge,
+    /// Members of the electorate.
+    pub(crate) electors: IntGauge,
+    /// Whether members have different partition policies.
+    pub(crate) policy_mixed: IntGauge,
+    /// Ownership messages that were under way for too long to count.
+    pub(crate) late_messages: IntCounter,
     /// Keys held here.
     pub(crate) target_set_mismatch: IntGauge,
     pub(crate) held_keys: IntGauge,
@@ -158,6 +166,12 @@ impl Metrics {
                 "collector_cluster_target_set_mismatch",
                 "Members of the same configuration whose discovered targets have differed from this node's for 2 minutes",
             )?,
+            quorum: new
+                .gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
+            electors: new.gauge("collector_cluster_electors", "Members whose majority counts; 0 under the policy both")?,
+            policy_mixed: new.gauge("collector_cluster_policy_mixed", "1 while members have different partition policies")?,
+            late_messages: new
+                .counter("collector_cluster_late_messages_total", "Ownership messages that were under way for too long to count")?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,

@@ -45,6 +45,8 @@ pub fn start(options: &Options, listening: SocketAddr, registry: &Registry) -> R
         tls: trust.peers(),
         discovery: discovery::of(&flags.discover_peers)?,
         version: VERSION.to_owned(),
+        partition_policy: flags.partition_policy,
+        forget_after: flags.forget_after,
         ..Config::new(name, advertised)
     };
     let config = config.joining(flags.join_addresses.iter().map(String::as_str)).context("--cluster.join-addresses")?;
@@ -56,7 +58,7 @@ pub fn start(options: &Options, listening: SocketAddr, registry: &Registry) -> R
 
 /// Whether this node takes its share of the work.
 pub fn is_admitting(cluster: &Cluster) -> bool {
-    cluster.peers().iter().any(|peer| peer.is_self && peer.ready && peer.state == State::Participant)
+    cluster.has_majority() && cluster.peers().iter().any(|peer| peer.is_self && peer.ready && peer.state == State::Participant)
 }
 
 fn hostname() -> String {

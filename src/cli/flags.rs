@@ -115,6 +115,12 @@ pub struct ClusterFlags {
     /// Name that the members' certificates bear [default: the address of each]
     #[arg(long = "cluster.tls-server-name", env = "COLLECTOR_CLUSTER_TLS_SERVER_NAME", value_name = "NAME")]
     pub tls_server_name: Option<String>,
+    /// What the sides of a split fleet do: `both` work, or only the one with a `majority` of the members
+    #[arg(long = "cluster.partition-policy", env = "COLLECTOR_CLUSTER_PARTITION_POLICY", default_value_t = cluster::PartitionPolicy::Both, value_name = "POLICY")]
+    pub partition_policy: cluster::PartitionPolicy,
+    /// With `majority`: after how long a member that is gone without a goodbye no longer counts; 0s for never
+    #[arg(long = "cluster.forget-after", env = "COLLECTOR_CLUSTER_FORGET_AFTER", default_value = "1h", value_parser = go_duration, value_name = "DURATION")]
+    pub forget_after: Duration,
     /// File with the key that all members share; peers without it are refused
     #[arg(long = "cluster.key-file", env = "COLLECTOR_CLUSTER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,

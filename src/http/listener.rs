@@ -145,12 +145,11 @@ impl Listener {
         match TlsAcceptor::from(tls.server()).accept(stream).into_fallible().await {
             Ok(stream) => Greeted::Tls(Box::new(stream)),
             Err((error, stream)) => {
-                match error.get_ref().and_then(|error| error.downcast_ref()) {
-                    Some(rustls::Error::InvalidCertificate(problem)) => {
-                        self.refuse_tls(from, &format!("its certificate is refused: {problem}"));
-                    }
-                    // Most often a person's tool that does not trust the fleet's authority. A peer says itself what it does not like.
-                    _ => {}
+                // Another failure is most often a person's tool that does not trust the fleet's authority. A peer says itself what it
+                // does not like.
+                let cause = error.get_ref().and_then(|error| error.downcast_ref());
+                if let Some(rustls::Error::InvalidCertificate(problem)) = cause {
+                    self.refuse_tls(from, &format!("its certificate is refused: {problem}"));
                 }
                 tracing::debug!(%from, %error, "TLS handshake failed");
                 linger(stream).await;

@@ -230,14 +230,13 @@ mod tests {
         let three: Vec<_> = (0..3).map(|_| all.enter().unwrap()).collect();
         let stream = three[0].answering(Purpose::Stream);
         let _answer = three[1].answering(Purpose::Answer);
-        let more: Vec<_> = (0..2).map(|_| all.enter().unwrap()).collect();
-        let streams: Vec<_> = more.iter().map(|place| place.answering(Purpose::Stream)).collect();
+        let streams: Vec<_> = (0..2).map(|_| all.enter().unwrap().answering(Purpose::Stream)).collect();
         assert_eq!(lost(&three), [1, 2]);
         assert!(all.enter().is_none(), "three streams");
         drop(stream);
         assert!(all.enter().is_some());
         assert_eq!(lost(&three), [0], "a stream that has ended is a connection like any other");
-        drop((streams, more));
+        drop(streams);
     }
 
     #[test]

@@ -215,6 +215,7 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("placement", format!("{} {}", record.placement.epoch, record.placement.digest)),
         ("load", record.load.to_string()),
         ("zone", record.zone.clone()),
+        ("policy", record.policy.to_string()),
         ("counter", record.counter.to_string()),
     ];
     targets.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
@@ -244,6 +245,7 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
         zone: state.get("zone").map(clean).unwrap_or_default(),
         targets: state.get("targets").and_then(digest),
+        policy: state.get("policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
     })
 }
 
@@ -330,6 +332,7 @@ mod tests {
             load: 7,
             zone: "north".into(),
             targets: Some(KeysDigest { count: 7, sum: u64::MAX }),
+            policy: crate::quorum::PartitionPolicy::Majority,
         }
     }
 

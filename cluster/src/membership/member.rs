@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::ownership::KeysDigest;
 use crate::placement::Version as Placement;
+use crate::quorum::PartitionPolicy;
 
 /// Longest node name, bytes. Gossip's digest carries every name in one message of 64 KiB, so long names cost members.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -108,6 +109,7 @@ pub(crate) struct Record {
     pub(crate) zone: String,
     /// The keys that it has discovered; versions that did not tell have none.
     pub(crate) targets: Option<KeysDigest>,
+    pub(crate) policy: PartitionPolicy,
 }
 
 impl Record {

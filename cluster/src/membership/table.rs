@@ -23,6 +23,8 @@ pub(crate) const WITNESS_WINDOW: Duration = Duration::from_secs(5);
 /// for a round of gossip.
 pub(crate) const SILENCE_MIN: Duration = Duration::from_secs(6);
 
+const _: () = assert!(SILENCE_MIN.as_millis() >= crate::quorum::SILENCE_MS as u128, "leases end before a loss counts");
+
 /// Silence that needs no second opinion; the promise is 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(9);
 
@@ -117,6 +119,11 @@ impl Table {
     /// Members that are gone without a goodbye, by name.
     pub(crate) fn lost(&self) -> impl Iterator<Item = &Record> {
         self.with(Presence::Lost)
+    }
+
+    /// Members that have said goodbye, by name.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &Record> {
+        self.with(Presence::Left)
     }
 
     fn with(&self, presence: Presence) -> impl Iterator<Item = &Record> {

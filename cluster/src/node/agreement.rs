@@ -172,6 +172,7 @@ mod tests {
             placement: crate::placement::Version::default(),
             load: 0,
             zone: String::new(),
+            policy: crate::quorum::PartitionPolicy::Both,
             targets: Some(KeysDigest { count: keys, sum: keys }),
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     auth::Key,
     discovery::PeerDiscovery,
     membership::MAX_NAME_BYTES,
+    quorum::PartitionPolicy,
     resolve::{JoinAddress, JoinAddressError, Source},
     transport::PeerTls,
 };
@@ -19,6 +20,9 @@ pub const DEFAULT_MAX_JOIN_PEERS: usize = 5;
 
 /// Pause between rounds of gossip. At 200 ms a node that is short of CPU declares healthy peers dead.
 pub const DEFAULT_GOSSIP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// After how long an absent elector is given up by a majority of the others.
+pub const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// Who this node is and how it finds its fleet. [`Config::new`] has Alloy's defaults.
 #[derive(Debug, Clone)]
@@ -54,6 +58,10 @@ pub struct Config {
     pub gossip_interval: Duration,
     /// This program's version, for the list of peers.
     pub version: String,
+    /// What the sides of a split fleet do. In force once all live members have the same.
+    pub partition_policy: PartitionPolicy,
+    /// Under [`PartitionPolicy::Majority`]: after how long a member that is gone without a goodbye no longer counts; zero for never.
+    pub forget_after: Duration,
 }
 
 /// A configuration that no node can start with.
@@ -100,6 +108,8 @@ impl Config {
             tls: None,
             gossip_interval: DEFAULT_GOSSIP_INTERVAL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            partition_policy: PartitionPolicy::default(),
+            forget_after: DEFAULT_FORGET_AFTER,
         }
     }
 

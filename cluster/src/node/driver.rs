@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use super::{
     leave::Leaving,
     links::Links,
     log_budget::LogBudget,
+    majority::Majority,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -37,10 +38,12 @@ use crate::{
         table::Table,
     },
     ownership::{Candidacy, Holder, Name},
+    quorum::PartitionPolicy,
     resolve::{ResolveError, Resolver},
     transport::{
         Connector, DialError, Event, Local, Step,
         frame::Kind,
+        standing::date,
         wire::{Member, Members, Process},
     },
 };
@@ -117,6 +120,9 @@ pub(crate) struct Driver {
     pub(super) join: Join,
     pub(super) links: Links,
     pub(super) owner: Owner,
+    pub(super) majority: Majority,
+    /// Whether this node may work by its majority, for the product to see.
+    pub(super) works: Arc<AtomicBool>,
     pub(super) gossip_parts: Parts,
     pub(super) gossip: Option<Gossip>,
     pub(super) narration: broadcast::Sender<JoinEvent>,
@@ -258,6 +264,7 @@ impl Driver {
             self.table.beat(&identity, at);
         }
         self.table.tick(now);
+        self.check_lease();
     }
 
     pub(super) async fn start_gossip(&mut self) {
@@ -268,6 +275,7 @@ impl Driver {
     }
 
     async fn tick(&mut self, report: bool) {
+        self.keep_majority();
         let effects = self.owner.tick();
         self.carry_out(effects);
         let now = Instant::now();
@@ -309,7 +317,9 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, envelope } => {
+            Event::Standing { from, standing } => self.standing(&from, standing),
+            Event::Ownership { dated, .. } if !self.is_timely(dated) => {}
+            Event::Ownership { from, envelope, .. } => {
                 let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
@@ -399,8 +409,10 @@ impl Driver {
         let Some((identity, was_up)) = self.links.down(addr, session, now) else { return };
         self.state.dirty = true;
         self.heed_rejection(error);
-        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network.
-        let refused = error.nobody_there() || (error.unreachable() && self.table.alive().count() > 1);
+        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network. Under `majority`
+        // only what proves that the process is gone counts.
+        let company = self.table.alive().count() > 1 && self.config.partition_policy == PartitionPolicy::Both;
+        let refused = error.nobody_there() || (error.unreachable() && company);
         tracing::debug!(peer = ?identity, %error, refused, "the stream to a peer is down");
         if self.table.unlinked(&identity, refused, now) {
             let news = self.news(Vec::new(), vec![Process::from(&identity)]);
@@ -448,7 +460,11 @@ impl Driver {
     /// says it again.
     pub(super) fn carry_out(&mut self, effects: Effects) {
         for (to, message) in effects.sends {
-            if !self.links.send(&to, Kind::Ownership, message) {
+            let sent = match self.date_for(&to) {
+                Some(number) => self.links.send(&to, Kind::Dated, date(number, &message)),
+                None => self.links.send(&to, Kind::Ownership, message),
+            };
+            if !sent {
                 tracing::debug!(peer = %to, "an ownership message found no stream");
             }
         }

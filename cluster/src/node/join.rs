@@ -15,7 +15,8 @@
 //!    meets a formed member when it looks again, and joins it.
 //! 5. Addresses that stay unaccounted for hold a node up for ever if it has reached nobody (it is a viewer and keeps trying, at
 //!    most 2 s apart). If it has reached at least one peer that waits likewise, they go on without the rest after
-//!    [`SILENT_GRACE`], with a warning: after a power cut one dead machine must not keep all others from working.
+//!    [`SILENT_GRACE`], with a warning: after a power cut one dead machine must not keep all others from working. Under the policy
+//!    `majority` they must be more than the addresses that are missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,6 +82,8 @@ pub(crate) struct Join {
     addresses: Vec<(Source, Resolved)>,
     outcomes: BTreeMap<SocketAddr, (Outcome, Instant)>,
     max_peers: usize,
+    /// A minority must not go on without silent addresses.
+    cautious: bool,
     started: Instant,
     accounted_since: Option<Instant>,
     settled_since: Option<Instant>,
@@ -93,11 +96,18 @@ impl Join {
             addresses: addresses.into_iter().map(|address| (address, Resolved::Unknown)).collect(),
             outcomes: BTreeMap::new(),
             max_peers: if max_peers == 0 { usize::MAX } else { max_peers },
+            cautious: false,
             started: now,
             accounted_since: None,
             settled_since: None,
             rounds: 0,
         }
+    }
+
+    /// The same, but only with more than half of all in touch it goes on without addresses that give no answer.
+    pub(crate) fn cautious(mut self, cautious: bool) -> Self {
+        self.cautious = cautious;
+        self
     }
 
     /// The search begins anew: this node lost its name or starts under another generation.
@@ -189,9 +199,11 @@ impl Join {
     }
 
     fn is_settled(&mut self, others: Others, now: Instant) -> bool {
-        if !self.unaccounted().is_empty() {
+        let unaccounted = self.unaccounted().len();
+        if unaccounted > 0 {
             self.accounted_since = None;
-            return others.alive > 0 && now.duration_since(self.started) >= SILENT_GRACE;
+            let enough = !self.cautious || others.alive + 1 > unaccounted;
+            return enough && others.alive > 0 && now.duration_since(self.started) >= SILENT_GRACE;
         }
         let since = *self.accounted_since.get_or_insert(now);
         let met_all = !self.addresses.iter().any(|(_, resolved)| *resolved == Resolved::Absent)
@@ -305,6 +317,15 @@ mod tests {
         assert_eq!(after(join, now, others, 59), Phase::Joining);
         let (join, now) = with_outcomes(&[Outcome::Reached, Outcome::Silent]);
         assert_eq!(after(join, now, others, 60), Phase::Formed);
+    }
+
+    #[test]
+    fn a_cautious_minority_waits_for_silent_addresses_without_end() {
+        let outcomes = [Outcome::Reached, Outcome::Silent, Outcome::Silent];
+        for (alive, phase) in [(1, Phase::Joining), (2, Phase::Formed)] {
+            let (join, now) = with_outcomes(&outcomes);
+            assert_eq!(after(join.cautious(true), now, Others { formed: 0, joining: 0, alive }, 3600), phase, "{alive} others");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Driver {
 
     /// Ends the handover once nothing is left to hand over, or patience is, and then says goodbye as soon as that is allowed.
     pub(super) fn leave_if_done(&mut self, now: Instant) {
-        let held = self.owner.held();
+        let (needed, held) = (self.is_needed(), self.owner.held());
         let Some(leaving) = &mut self.state.leaving else { return };
         let (told, joined) = {
             let record = self.local.record.lock();
@@ -63,11 +63,14 @@ impl Driver {
         };
         // A node that never joined has nothing to hand over.
         leaving.drained |= !joined;
-        if leaving.farewell.is_some() || !told || !(leaving.drained || now >= leaving.deadline) {
+        if leaving.farewell.is_some() || !told || !((leaving.drained && !needed) || now >= leaving.deadline) {
             return;
         }
         leaving.end_handover(held);
         if leaving.released.is_some() {
+            if needed {
+                tracing::warn!("the deadline passed before the others agreed to do without this node: it counts as crashed");
+            }
             leaving.farewell = Some(now + FAREWELL);
             self.say_goodbye();
         }

@@ -18,6 +18,7 @@ mod join;
 mod leave;
 mod links;
 mod log_budget;
+mod majority;
 mod owner;
 mod peer;
 pub(crate) mod requests;
@@ -31,7 +32,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,7 +53,7 @@ use tokio::{
 pub use balance::ForecastError;
 pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
 pub use clock::Clock;
-pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
+pub use config::{Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
 pub use events::JoinEvent;
 pub use hold::Hold;
 pub use insight::Insight;
@@ -71,6 +72,7 @@ use crate::{
     metrics::Metrics,
     ownership::{Candidacy, Holder, KeysDigest, Name, Settings},
     placement::{Forecast, Version},
+    quorum::PartitionPolicy,
     resolve::{Dns, Resolver, SystemDns},
     transport::{
         Connector, Local, Pulses, Reason,
@@ -127,6 +129,7 @@ struct Shared {
     inbound: Inbound,
     asker: Asker,
     trouble: Arc<ArcSwapOption<String>>,
+    works: Arc<AtomicBool>,
     narration: broadcast::Sender<JoinEvent>,
     first_reader: Mutex<Option<broadcast::Receiver<JoinEvent>>>,
     clock: Clock,
@@ -216,6 +219,7 @@ impl Cluster {
         };
         let balance_metrics = metrics.clone();
         let trouble = Arc::new(ArcSwapOption::empty());
+        let works = Arc::new(AtomicBool::new(config.partition_policy == PartitionPolicy::Both));
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -225,9 +229,14 @@ impl Cluster {
         let (pending, handlers, directory) = (Pending::default(), Handlers::default(), Directory::default());
         let routes = Arc::default();
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
+        let mut owner = Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone());
+        owner.require_answers(config.partition_policy == PartitionPolicy::Majority);
         let driver = Driver {
+            majority: majority::Majority::new(&identity, config.partition_policy, clock.mono_ms()),
+            works: Arc::clone(&works),
             table: Table::new(identity, now),
-            join: join::Join::new(config.sources(), config.max_join_peers, now),
+            join: join::Join::new(config.sources(), config.max_join_peers, now)
+                .cautious(config.partition_policy == PartitionPolicy::Majority),
             links: Links::new(
                 connector.clone(),
                 local.clone(),
@@ -237,7 +246,7 @@ impl Cluster {
                 Arc::clone(&routes),
                 directory.clone(),
             ),
-            owner: Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone()),
+            owner,
             gossip_parts: Parts::new(cluster, config.gossip_interval, routes, gossip_out, metrics),
             gossip: None,
             resolver: Resolver::new(dns, config.default_port),
@@ -265,6 +274,7 @@ impl Cluster {
             inbound,
             asker,
             trouble,
+            works,
             narration,
             first_reader: Mutex::new(Some(first_reader)),
             clock,
@@ -364,6 +374,13 @@ impl Cluster {
         self.shared.trouble.load_full()
     }
 
+    /// Whether a majority of the fleet hears this node, under the policy [`PartitionPolicy::Majority`]; without one it scrapes nothing.
+    /// Always so while the fleet follows [`PartitionPolicy::Both`].
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        self.shared.works.load(Ordering::Relaxed)
+    }
+
     /// The fleet's name; part of every key's phase.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -460,5 +477,6 @@ fn first_record(config: &Config, generation: u64) -> Record {
         load: 0,
         zone: config.zone.clone(),
         targets: Some(KeysDigest::default()),
+        policy: config.partition_policy,
     }
 }

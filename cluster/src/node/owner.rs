@@ -58,6 +58,9 @@ pub(crate) struct Owner {
     settings: Settings,
     clock: Clock,
     fence: Fence,
+    answers_required: bool,
+    /// Until when the majority lets this node begin slots.
+    lease_ms: u64,
     commands: mpsc::UnboundedSender<Command>,
     domains: HashMap<Name, Domain>,
     releasing: HashMap<(Name, u64), Releasing>,
@@ -73,6 +76,8 @@ impl Owner {
             machine: Ownership::new(settings.clone(), clock.now()),
             settings,
             fence: Fence::new(clock.clone(), refused),
+            answers_required: false,
+            lease_ms: u64::MAX,
             clock,
             commands,
             domains: HashMap::new(),
@@ -208,6 +213,27 @@ impl Owner {
         self.input(|machine, now| machine.receive(now, from, envelope))
     }
 
+    /// No slot begins from this reading of the monotonic clock on.
+    pub(crate) fn set_lease(&mut self, until_ms: u64) {
+        self.lease_ms = until_ms;
+        self.move_fence();
+    }
+
+    fn move_fence(&self) {
+        self.fence.move_to(self.machine.scrape_until_ms().min(self.lease_ms));
+    }
+
+    /// This node is out of touch with the majority: nothing is held any more.
+    pub(crate) fn isolate(&mut self) -> Effects {
+        self.input(Ownership::isolate)
+    }
+
+    /// Whether claims wait for every member's answer.
+    pub(crate) fn require_answers(&mut self, required: bool) {
+        self.answers_required = required;
+        self.machine.require_answers(required);
+    }
+
     /// The stream to a peer is open again.
     pub(crate) fn connected(&mut self, name: &str) -> Effects {
         self.input(|machine, now| machine.peer_connected(now, name))
@@ -233,6 +259,7 @@ impl Owner {
         self.past = self.counters();
         let table = self.machine.table().clone();
         self.machine = Ownership::new(self.settings.clone(), self.clock.now());
+        self.machine.require_answers(self.answers_required);
         self.answers.clear();
         let mut effects = self.adopt(table);
         let keys: Vec<_> = self.domains.iter().filter_map(|(name, domain)| Some((name.clone(), domain.keys.clone()?))).collect();
@@ -250,7 +277,7 @@ impl Owner {
             self.carry_out(action, &mut effects);
         }
         // Last: a node that was late has shut its holds before slots may begin again.
-        self.fence.move_to(self.machine.scrape_until_ms());
+        self.move_fence();
         effects
     }
 
@@ -260,7 +287,9 @@ impl Owner {
             Action::Start(start) => self.start(start),
             Action::Stop { domain, key, reason } => self.stop(domain, key, reason),
             Action::Fence { late_ms } => {
-                tracing::warn!(late_ms, "this node was late: it stops scraping until it has synchronised with its peers");
+                if late_ms > 0 {
+                    tracing::warn!(late_ms, "this node was late: it stops scraping until it has synchronised with its peers");
+                }
                 self.fence_all();
                 effects.fenced = true;
             }

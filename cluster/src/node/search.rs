@@ -275,6 +275,7 @@ impl Driver {
         tracing::info!(generation = identity.generation, "peers remember a later process of this node's name: starting above it");
         self.change_record(|record| record.identity.generation = above + 1);
         self.table.set_me(identity.clone());
+        self.majority.restart(&identity, self.clock.mono_ms());
         self.gossip = None;
         let effects = self.owner.restart(identity.generation);
         self.carry_out(effects);

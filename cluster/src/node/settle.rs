@@ -158,10 +158,10 @@ impl Driver {
     fn update_view(&mut self) {
         let me = self.local.record();
         let timer = self.local.metrics.update_duration.start_timer();
-        let members = self.table.alive().chain([&me]).map(member).collect();
+        let members = self.table.alive().chain(self.suspects()).chain([&me]).map(member).collect();
         let zoned = self.table.alive().chain([&me]).filter(|record| !record.zone.is_empty());
         let zones = zoned.map(|record| (record.identity.name.clone(), record.zone.as_str().into())).collect();
-        let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict;
+        let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict && self.majority.works;
         let effects = self.owner.set_view(View { members, zones, synced, ready: self.state.ready });
         timer.observe_duration();
         self.carry_out(effects);
@@ -198,6 +198,7 @@ impl Driver {
         metrics.observers.set(self.owner.observers() as i64);
         metrics.ready.set(i64::from(self.state.ready));
         metrics.name_conflict.set(i64::from(self.state.conflict));
+        self.report_majority();
         metrics.held_keys.set(self.owner.held() as i64);
         metrics.ownership(&self.owner.counters());
         let (_, reading) = self.clock.read();

@@ -30,10 +30,10 @@ pub enum Action {
         /// Why.
         reason: StopReason,
     },
-    /// This node was late: stop scraping every key of every domain at once, without answers. The next
+    /// This node was late, or is isolated: stop scraping every key of every domain at once, without answers. The next
     /// [`super::View`] with `synced` must rest on an exchange with peers that began after this action.
     Fence {
-        /// Milliseconds between the last input and this one.
+        /// Milliseconds between the last input and this one; 0 if the node was not late but is out of touch with the majority.
         late_ms: u64,
     },
     /// This node is terminating and nobody needs it any more. Comes once.

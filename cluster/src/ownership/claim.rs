@@ -153,7 +153,7 @@ impl Want {
     /// too long.
     fn repeat(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64) {
         let now = cx.now.mono_ms;
-        let patience = cx.settings.answer_timeout_ms;
+        let patience = if cx.standing.answers_required { u64::MAX } else { cx.settings.answer_timeout_ms };
         let before = self.pending.len();
         self.pending.retain(|ask| ask.unsettled_since().is_none_or(|since| now.saturating_sub(since) < patience));
         if self.pending.is_empty() && before > 0 {

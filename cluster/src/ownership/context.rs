@@ -57,6 +57,8 @@ pub(super) struct Standing {
     pub(super) leaving_since: Option<u64>,
     /// Whether `Drained` was reported.
     pub(super) drained: bool,
+    /// Whether silent peers are waited for without end.
+    pub(super) answers_required: bool,
     /// Wants with lower numbers were made before the last fence and are void.
     pub(super) floor: u64,
 }

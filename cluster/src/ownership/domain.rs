@@ -172,6 +172,17 @@ impl Domain {
         }
     }
 
+    /// Tokens on their way may arrive or not: this node no longer cares, and names who may have taken them.
+    pub(super) fn drop_tokens(&mut self, cx: &mut Context<'_>) {
+        for entry in self.keys.values_mut() {
+            let Hold::Granted(granted) = &entry.hold else { continue };
+            let (to, last_ms) = (granted.to, granted.last_ms);
+            entry.release(cx.now.wall_ms, Some(cx.name(to)));
+            entry.last_ms = Some(last_ms);
+            entry.point_at(to, true, cx.now.mono_ms);
+        }
+    }
+
     /// Whether a terminating node may go as far as this domain is concerned: nothing is on its way, and what it holds nobody
     /// else knows.
     pub(super) fn is_drained(&self, cx: &Context<'_>) -> bool {

@@ -177,6 +177,24 @@ impl Ownership {
         self.leave(out)
     }
 
+    /// This node is out of touch with the majority: it gives up everything, tokens on their way included, since others may have found
+    /// the keys free. Nothing is claimed before a view that is synchronised again.
+    #[must_use]
+    pub fn isolate(&mut self, now: Now) -> Vec<Action> {
+        let mut out = self.enter(now);
+        if self.standing.synced {
+            self.fence(0, &mut out);
+        }
+        let (domains, mut cx) = self.parts(&mut out);
+        domains.values_mut().for_each(|domain| domain.drop_tokens(&mut cx));
+        self.leave(out)
+    }
+
+    /// Whether a claim waits for the answer of every member of the view, however long it takes, instead of passing over the silent.
+    pub fn require_answers(&mut self, required: bool) {
+        self.standing.answers_required = required;
+    }
+
     /// Lets time pass: call it about every 100 ms, also when nothing happens.
     #[must_use]
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
@@ -231,7 +249,7 @@ impl Ownership {
         if self.mutant == Some(Mutant::NoFence) {
             return;
         }
-        self.counters.fences += 1;
+        self.counters.fences += u64::from(late_ms > 0);
         self.standing.synced = false;
         self.standing.floor = self.sequence;
         out.act(Action::Fence { late_ms });

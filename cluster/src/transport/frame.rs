@@ -66,6 +66,10 @@ pub(crate) enum Kind {
     Ping = 10,
     /// Yes.
     Pong = 11,
+    /// Who heard whom, for the policy `majority` ([`super::standing::Standing`]). Sent to members of that policy only.
+    Standing = 20,
+    /// An ownership message behind the number that shows its age. Likewise.
+    Dated = 21,
 }
 
 impl Kind {
@@ -83,19 +87,23 @@ impl Kind {
             9 => Self::Response,
             10 => Self::Ping,
             11 => Self::Pong,
+            20 => Self::Standing,
+            21 => Self::Dated,
             _ => return None,
         })
     }
 
     /// Whether a message of this kind may be cut. The others are small, so at most a few messages are ever half received.
     fn may_be_cut(self) -> bool {
-        matches!(self, Self::Ownership | Self::Members | Self::Request | Self::Response)
+        matches!(self, Self::Ownership | Self::Dated | Self::Members | Self::Request | Self::Response)
     }
 
     /// Longest message of this kind, bytes.
     fn limit(self) -> usize {
         match self {
             Self::Ownership => MAX_FRAME_BYTES,
+            // With the receiver's number before it.
+            Self::Dated => MAX_FRAME_BYTES + size_of::<u64>(),
             Self::Members => super::wire::MAX_MEMBERS_BYTES,
             Self::Request | Self::Response => MAX_MESSAGE,
             _ => MAX_PAYLOAD,

@@ -17,6 +17,7 @@ use super::{
     outbox::{End, Outbox},
     places::Places,
     refusals::Refusals,
+    standing,
     wire::{self, Intent, Members, Reject, Request, Response},
 };
 use crate::{
@@ -157,14 +158,15 @@ impl Inbound {
                 return Ok(());
             }
             Kind::Request => return self.respond(frame.payload, outbox, requests),
-            Kind::Ownership => match Envelope::decode(&frame.payload) {
-                Ok(envelope) => Event::Ownership { from, envelope },
-                // Perhaps of a later release, so the stream goes on.
-                Err(error) => {
-                    self.refusals.unread(&self.local, peer, Kind::Ownership, &error);
-                    return Ok(());
-                }
-            },
+            Kind::Ownership => return self.ownership(peer, None, &frame.payload).await,
+            Kind::Dated => {
+                let (number, message) = standing::dated(frame.payload).ok_or(FrameError::Nonsense(Kind::Dated))?;
+                return self.ownership(peer, Some(number), &message).await;
+            }
+            Kind::Standing => {
+                let standing = standing::Standing::read(&frame.payload).ok_or(FrameError::Nonsense(Kind::Standing))?;
+                Event::Standing { from, standing }
+            }
             Kind::Members => Event::Members { from, members: wire::members(frame.payload).ok_or(FrameError::Nonsense(Kind::Members))? },
             kind => return Err(FrameError::UnknownKind(kind as u8)),
         };
@@ -181,6 +183,21 @@ impl Inbound {
             Err(_) => {
                 metrics.gossip_dropped.inc();
                 metrics.unread(Kind::Gossip).inc();
+            }
+        }
+    }
+
+    /// Hands an ownership message on; `dated` is this node's own number that shows its age.
+    async fn ownership(&self, peer: &Identity, dated: Option<u64>, message: &[u8]) -> Result<(), FrameError> {
+        match Envelope::decode(message) {
+            Ok(envelope) => {
+                let event = Event::Ownership { from: peer.clone(), dated, envelope };
+                self.events.send(event).await.map_err(|_| FrameError::Closed)
+            }
+            // Perhaps of a later release, so the stream goes on.
+            Err(error) => {
+                self.refusals.unread(&self.local, peer, Kind::Ownership, &error);
+                Ok(())
             }
         }
     }

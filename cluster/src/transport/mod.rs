@@ -14,6 +14,7 @@ pub(crate) mod outbox;
 pub(crate) mod places;
 pub(crate) mod refusals;
 pub(crate) mod skew;
+pub(crate) mod standing;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
@@ -154,8 +155,10 @@ pub(crate) enum Event {
     InboundDown { peer: Identity },
     /// A peer tells what it knows.
     Members { from: Identity, members: wire::Members },
-    /// A message for the ownership machine.
-    Ownership { from: Identity, envelope: Envelope },
+    /// A message for the ownership machine, perhaps with the receiver's number that shows its age.
+    Ownership { from: Identity, dated: Option<u64>, envelope: Envelope },
+    /// A peer tells whom it hears.
+    Standing { from: Identity, standing: crate::quorum::Standing },
 }
 
 /// Where streams deliver events. Bounded: a node that falls behind slows its peers' streams down.

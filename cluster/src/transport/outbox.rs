@@ -165,7 +165,7 @@ impl Queues {
                     return Pushed::DroppedOldest;
                 }
             }
-            Kind::Ownership | Kind::Request | Kind::Response => {
+            Kind::Ownership | Kind::Dated | Kind::Request | Kind::Response => {
                 if self.bulk.len() >= MAX_BULK || self.bulk_bytes + payload.len() > MAX_BULK_BYTES {
                     self.end = Some(End::Overflow);
                     return Pushed::Overflow;

@@ -12,6 +12,7 @@ use prost::{
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
 use crate::ownership::KeysDigest;
 use crate::placement::Version;
+use crate::quorum::PartitionPolicy;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -56,6 +57,9 @@ pub(crate) struct Member {
     pub(crate) zone: String,
     #[prost(message, optional, tag = "14")]
     pub(crate) targets_digest: Option<Digest>,
+    /// [`crate::PartitionPolicy`]; a release without policies does not say it.
+    #[prost(uint32, tag = "15")]
+    pub(crate) policy: u32,
 }
 
 /// The keys that a process has discovered, see [`KeysDigest`].
@@ -260,6 +264,7 @@ impl Member {
             load: self.load,
             zone: clean(&self.zone),
             targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
+            policy: PartitionPolicy::from_number(self.policy),
         })
     }
 }
@@ -282,6 +287,7 @@ impl From<&Record> for Member {
             load: record.load,
             zone: record.zone.clone(),
             targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
+            policy: record.policy.number(),
         }
     }
 }
@@ -313,6 +319,7 @@ mod tests {
             load: 5,
             zone: "north".into(),
             targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
+            policy: PartitionPolicy::Majority.number(),
         }
     }
 

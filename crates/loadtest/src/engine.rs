@@ -124,8 +124,10 @@ impl EngineError {
 
 /// Runs a scenario and prints it; Ctrl-C and SIGTERM end it early and in order, with the report of what there was; a second one at once.
 ///
+/// A step that can't be done ends it too; that is told in the report.
+///
 /// # Errors
-/// A scenario that makes no sense, what can't be started, or a node that does not do what it should.
+/// A scenario that makes no sense, or what can't be started.
 pub async fn run(options: EngineOptions, scenario: Scenario) -> Result<Outcome, EngineError> {
     let problems = check(&scenario);
     if !problems.is_empty() {
@@ -142,13 +144,13 @@ pub async fn run(options: EngineOptions, scenario: Scenario) -> Result<Outcome, 
             return Ok(Outcome { interrupted: true, report: None });
         }
     };
-    let broken_off = tokio::select! {
-        played = stage.play() => { played?; false }
+    let (broken_off, error) = tokio::select! {
+        played = stage.play() => (false, played.err()),
         never = stage.show(&screen) => match never {},
-        () = &mut stop => true,
+        () = &mut stop => (true, None),
     };
     tokio::select! {
-        outcome = end(&stage, &screen, broken_off) => Ok(outcome),
+        outcome = end(&stage, &screen, broken_off, error) => Ok(outcome),
         () = interrupted() => {
             screen.finish("interrupted: the processes are ended, there is no report");
             Ok(Outcome { interrupted: true, report: None })
@@ -157,11 +159,13 @@ pub async fn run(options: EngineOptions, scenario: Scenario) -> Result<Outcome, 
 }
 
 /// Waits for what is under way, ends the nodes in order, and prints the report.
-async fn end(stage: &Stage, screen: &Screen, interrupted: bool) -> Outcome {
+async fn end(stage: &Stage, screen: &Screen, interrupted: bool, error: Option<EngineError>) -> Outcome {
     if interrupted {
         screen.line("interrupted: ending the nodes; once more to end them at once");
     }
-    let report = Report { interrupted, ..stage.weigh(screen).await };
+    let report = stage.weigh(screen).await;
+    let error = error.map(|error| error.to_string());
+    let report = Report { interrupted, passed: report.passed && error.is_none(), error, ..report };
     for (name, stopped) in stage.stop_all().await {
         if let Err(error) = stopped {
             screen.line(&format!("{name} at the end: {error}"));

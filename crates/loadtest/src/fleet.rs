@@ -243,6 +243,11 @@ impl Fleet {
         self.plan.cuts.heal(cut);
     }
 
+    /// Ends all cuts.
+    pub fn heal_all(&self) {
+        self.plan.cuts.heal_all();
+    }
+
     /// Where the nodes that run are reached by others.
     fn addresses(&self) -> Vec<String> {
         self.nodes.lock().iter().filter(|n| n.is_alive()).map(|n| n.advertised()).collect()

@@ -160,9 +160,10 @@ impl Receiver {
     /// The port was lost to somebody else.
     pub async fn shut(&self) -> std::io::Result<()> {
         let mut door = self.door.lock().await;
-        if let Door::Open(server) = std::mem::replace(&mut *door, Door::Gone) {
-            *door = Door::Shut(server.shut().await?);
-        }
+        *door = match std::mem::replace(&mut *door, Door::Gone) {
+            Door::Open(server) => Door::Shut(server.shut().await?),
+            shut => shut,
+        };
         Ok(())
     }
 

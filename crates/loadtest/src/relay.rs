@@ -62,6 +62,11 @@ impl Cuts {
         number
     }
 
+    /// Ends all cuts.
+    pub(crate) fn heal_all(&self) {
+        self.0.send_modify(|cuts| Arc::make_mut(cuts).clear());
+    }
+
     /// Ends one cut.
     pub(crate) fn heal(&self, number: u64) {
         self.0.send_modify(|cuts| Arc::make_mut(cuts).retain(|(other, _)| *other != number));

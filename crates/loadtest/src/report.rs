@@ -25,6 +25,8 @@ pub struct Report {
     pub passed: bool,
     /// Whether it was broken off before its end.
     pub interrupted: bool,
+    /// Why it broke off by itself: a step that could not be done.
+    pub error: Option<String>,
     /// How long it took, from the first samples on, in seconds.
     pub seconds: f64,
     /// Scrape interval in milliseconds.
@@ -54,6 +56,8 @@ pub struct Report {
 pub struct StepReport {
     /// `start`, or what was done: `join`, `leave`, `kill` and so on.
     pub step: String,
+    /// The same with what is special about it: `receiver down`, `targets +20`.
+    pub what: String,
     /// When it began, in milliseconds from the first samples on.
     pub at_ms: i64,
     /// The nodes that it happened to.
@@ -61,7 +65,8 @@ pub struct StepReport {
     /// How long it took until it was done, in milliseconds: for `join` until all were ready, for `leave` until all had ended; `null` if it was
     /// not done.
     pub took_ms: Option<u64>,
-    /// After a fault: from its beginning to the first scrape of one of its targets by whoever took over, in milliseconds.
+    /// After a kill or a pause: from its beginning to the next scrape of one of the node's targets, by whoever took over or by itself, in
+    /// milliseconds.
     pub first_scrape_ms: Option<i64>,
     /// The same until all of its targets were scraped again.
     pub all_scraped_ms: Option<i64>,

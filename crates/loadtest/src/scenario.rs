@@ -201,6 +201,21 @@ impl Action {
         matches!(self, Self::Kill(_) | Self::Pause(..) | Self::Cut(..))
     }
 
+    /// In a few words, for the report.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let word = self.word();
+        match self {
+            Self::Receiver(ReceiverFault::Down, _) => format!("{word} down"),
+            Self::Receiver(ReceiverFault::Fails(status), _) => format!("{word} {status}"),
+            Self::Receiver(ReceiverFault::Slow(_), _) => format!("{word} slow"),
+            Self::Targets(TargetChange::Add(more)) => format!("{word} +{more}"),
+            Self::Targets(TargetChange::Remove(fewer)) => format!("{word} -{fewer}"),
+            Self::Targets(TargetChange::Churn) => format!("{word} churn"),
+            _ => word.to_owned(),
+        }
+    }
+
     /// In a word, as files have it.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -100,7 +100,9 @@ async fn a_fleet_that_scrapes_exactly_once_keeps_its_promises_through_join_leave
     assert!(report.steps[1].took_ms.is_some() && report.steps[3].first_scrape_ms.is_some(), "{:#}", report.to_json());
     assert!(report.total.slots > 80 && report.series == 36, "{:#}", report.to_json());
     assert_eq!(report.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
-    assert!(report.nodes.iter().all(|n| n.rss_bytes > 0 && n.samples > 0), "{:?}", report.nodes);
+    // By chance, one of them may have taken no slot.
+    let samples: u64 = report.nodes.iter().map(|n| n.samples).sum();
+    assert!(report.nodes.iter().all(|n| n.rss_bytes > 0) && samples > 6 * 80, "{:?}", report.nodes);
     let events: Vec<&str> = report.events.iter().map(|e| e.text.as_str()).collect();
     let expected = ["a node is started", "node-4 joined", "node-3 is told to leave", "node-3 left", "node-1 is killed"];
     assert!(events.len() == expected.len() && events.iter().zip(expected).all(|(e, s)| e.starts_with(s)), "{events:?}");
@@ -136,6 +138,17 @@ async fn targets_and_receiver_change_as_the_file_says() {
     assert!(broken(&report).iter().all(|(_, p)| p.of == "markers"), "{}", table(&report));
     let slots: Vec<u64> = report.steps.iter().map(|s| s.figures.slots).collect();
     assert!(slots[1] >= 12 && (12..=16).contains(&slots[3]), "three targets in two seconds: {slots:?}");
+}
+
+#[tokio::test]
+async fn a_step_that_can_t_be_done_ends_the_run_and_is_told_in_the_report() {
+    let scenario = "targets: {count: 4, series: 6, interval: 400ms}\nfleet: {nodes: 2}\nsteps:\n\
+                    - {at: 1s, join: 1}\n- {at: 2s, configure: {append: never}}\n- {at: 9s, kill: any}\n";
+    // The stand-in has no page to reload at, so that this step fails.
+    let report = report(parse("x.yaml", scenario).unwrap(), "scrape, no reload").await;
+    let error = report.error.as_deref().unwrap_or_default();
+    assert!(error.starts_with("node-1: did not take its new configuration: ") && !report.passed, "{}", table(&report));
+    assert!(report.steps.iter().all(|s| s.step != "kill") && report.seconds < 9.0, "{}", table(&report));
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ async fn a_receiver_that_is_down_refuses_connections_and_comes_back_at_its_addre
     let receiver = Receiver::start(Arc::new(Sink)).await.unwrap();
     let address = receiver.address();
     receiver.shut().await.unwrap();
+    receiver.shut().await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
     receiver.open().await.unwrap();
     let (status, ..) = post(&receiver, pack(&request(1, 1).encode_to_vec()), &HEADERS).await;

@@ -73,6 +73,7 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         load: 0,
         zone: String::new(),
         targets: None,
+        policy: crate::quorum::PartitionPolicy::Majority,
     }
 }
 

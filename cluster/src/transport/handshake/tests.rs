@@ -29,6 +29,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         load: 0,
         zone: String::new(),
         targets: None,
+        policy: crate::quorum::PartitionPolicy::Majority,
     };
     Local {
         cluster: cluster.into(),

@@ -165,7 +165,7 @@ impl Stage {
         let faults = self.receiver.faults();
         match fault {
             ReceiverFault::Down => self.receiver.shut().await.map_err(EngineError::Receiver)?,
-            ReceiverFault::Fails(status) => faults.fail(Failure { status, retry_after: None }, Lasts::UntilHealed),
+            ReceiverFault::Fails(status) => faults.fail(Failure { status, retry_after: None }, Lasts::For(lasts)),
             ReceiverFault::Slow(delay) => faults.delay(delay),
         }
         let told = match fault {
@@ -177,7 +177,8 @@ impl Stage {
         sleep(lasts).await;
         match fault {
             ReceiverFault::Down => self.receiver.open().await.map_err(EngineError::Receiver)?,
-            ReceiverFault::Fails(_) | ReceiverFault::Slow(_) => faults.heal(),
+            ReceiverFault::Fails(_) => {}
+            ReceiverFault::Slow(_) => faults.delay(Duration::ZERO),
         }
         self.story.tell("the receiver is well again".to_owned());
         Ok(())

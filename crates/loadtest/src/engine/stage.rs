@@ -13,7 +13,7 @@ use super::story::{Mark, Moment, Story};
 use super::watch::{Watch, ask_all};
 use super::{EngineError, EngineOptions};
 use crate::clock::{millis, now_ms};
-use crate::fleet::{Fleet, FleetError, FleetOptions};
+use crate::fleet::{Fleet, FleetError, FleetOptions, State};
 use crate::judge::{Judge, JudgeOptions};
 use crate::process::Stopped;
 use crate::receiver::Receiver;
@@ -143,10 +143,11 @@ impl Stage {
         }
     }
 
-    /// Waits for the last samples and weighs everything.
+    /// Ends all faults, waits for the last samples, and weighs everything.
     pub(crate) async fn weigh(&self, screen: &Screen) -> Report {
         let end_ms = now_ms();
         self.look().await;
+        self.heal().await;
         screen.line("");
         screen.line("waiting for the last samples");
         self.last_samples(end_ms).await;
@@ -169,6 +170,15 @@ impl Stage {
         })
     }
 
+    /// Makes everything well that a step was broken off in.
+    async fn heal(&self) {
+        self.receiver.faults().heal();
+        // Where its port is lost, what is missing is told as gaps.
+        let _ = self.receiver.open().await;
+        self.fleet.heal_all();
+        self.fleet.nodes().iter().filter(|node| node.state() == State::Paused).for_each(|node| node.resume());
+    }
+
     /// Waits until every listed target has a sample from after the end; not for ever, since some may never get one.
     async fn last_samples(&self, end_ms: i64) {
         let listed: Vec<String> = (0..self.targets.announced()).map(Targets::instance).collect();
@@ -184,9 +194,6 @@ impl Stage {
 
     /// Ends all nodes in order.
     pub(crate) async fn stop_all(&self) -> Vec<(String, Result<Stopped, FleetError>)> {
-        // A node that goes wants to send what it has.
-        self.receiver.faults().heal();
-        let _ = self.receiver.open().await;
         self.fleet.stop_all().await
     }
 }

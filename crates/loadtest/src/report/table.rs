@@ -42,7 +42,7 @@ fn steps(report: &Report) -> Vec<String> {
     let head = ["step", "at", "took", "taken over", "slots", "gaps", "worst", "double", "refused", "markers", "moved", ""];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(report.steps.iter().map(step));
-    let total = StepReport { step: "total".to_owned(), figures: report.total.clone(), ..StepReport::default() };
+    let total = StepReport { what: "total".to_owned(), figures: report.total.clone(), ..StepReport::default() };
     rows.push(step(&total));
     if let Some(last) = rows.last_mut() {
         last[1].clear();
@@ -60,7 +60,7 @@ fn step(step: &StepReport) -> [String; 12] {
         more => format!(" {} nodes", more.len()),
     };
     [
-        step.step.clone() + &who,
+        step.what.clone() + &who,
         clock(Duration::from_millis(u64::try_from(step.at_ms).unwrap_or(0))),
         step.took_ms.filter(|_| step.step != "kill").map_or_else(dash, |ms| seconds(ms as f64)),
         step.first_scrape_ms.map_or_else(dash, |ms| seconds(ms as f64)),
@@ -113,7 +113,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 fn broken(step: &StepReport, promise: &Promise) -> String {
     format!(
         "{} at {}: {} {}, {} allowed, from {:.1} s to {:.1} s",
-        step.step,
+        step.what,
         clock(Duration::from_millis(u64::try_from(step.at_ms).unwrap_or(0))),
         promise.found,
         promise.of,
@@ -140,6 +140,9 @@ fn verdict(report: &Report) -> String {
     let promises = report.steps.iter().flat_map(|step| &step.promises);
     let (all, kept) = (promises.clone().count(), promises.filter(|p| p.kept).count());
     let far = if report.interrupted { ", as far as it went: it was interrupted" } else { "" };
+    if let Some(error) = &report.error {
+        return format!("FAILED: {kept} of {all} promises kept until it broke off: {error}");
+    }
     match (report.passed, report.total.slots) {
         (_, 0) => format!("FAILED: nothing was scraped{far}"),
         (true, _) => format!("PASSED: {kept} of {all} promises kept{far}"),
@@ -180,9 +183,10 @@ mod tests {
         let figures =
             |gaps| Figures { slots: 900, gaps, most_gaps: gaps, longest_gap_ms: 2000 * gaps as i64, moved: 20, ..Figures::default() };
         let start =
-            StepReport { step: "start".to_owned(), figures: figures(0), promises: vec![promise("duplicates", 0)], ..StepReport::default() };
+            StepReport { what: "start".to_owned(), figures: figures(0), promises: vec![promise("duplicates", 0)], ..StepReport::default() };
         let kill = StepReport {
             step: "kill".to_owned(),
+            what: "kill".to_owned(),
             at_ms: 45_000,
             nodes: vec!["node-1".to_owned()],
             took_ms: Some(0),
@@ -250,6 +254,8 @@ FAILED: 2 of 3 promises kept";
         assert!(table(&report).ends_with("PASSED: 1 of 1 promises kept, as far as it went: it was interrupted"));
         (report.passed, report.interrupted, report.total) = (false, false, Figures::default());
         assert!(table(&report).ends_with("FAILED: nothing was scraped"));
+        report.error = Some("node-2: still running".to_owned());
+        assert!(table(&report).ends_with("FAILED: 1 of 1 promises kept until it broke off: node-2: still running"));
     }
 
     #[test]

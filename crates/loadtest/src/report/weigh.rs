@@ -54,6 +54,7 @@ impl Report {
             // A run without slots would show no gap either.
             passed: total.slots > 0 && steps.iter().all(StepReport::kept),
             interrupted: false,
+            error: None,
             seconds: (end_ms - evidence.begun_ms) as f64 / 1000.0,
             interval_ms: millis(evidence.scenario.interval()),
             targets: evidence.targets.announced(),
@@ -73,14 +74,17 @@ impl Evidence<'_> {
     /// The report of a step without what is counted.
     fn opened(&self, moment: &Moment) -> StepReport {
         let Mark::Step(number) = moment.mark else {
-            return StepReport { step: "start".to_owned(), ..StepReport::default() };
+            let start = || "start".to_owned();
+            return StepReport { step: start(), what: start(), ..StepReport::default() };
         };
         let (step, done) = (&self.scenario.steps[number], &self.done[number]);
         let first = |target: &String| self.judge.first_after(target, done.at_ms);
-        let after: Option<Vec<i64>> = done.share.as_ref().map(|share| share.iter().filter_map(first).collect());
-        let after = after.unwrap_or_default();
+        // In a cut the old holders go on.
+        let share = done.share.as_ref().filter(|_| !matches!(step.action, Action::Cut(..)));
+        let after: Vec<i64> = share.into_iter().flatten().filter_map(first).collect();
         StepReport {
             step: step.action.word().to_owned(),
+            what: step.action.what(),
             at_ms: moment.at_ms - self.begun_ms,
             nodes: done.nodes.clone(),
             took_ms: done.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
