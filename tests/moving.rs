@@ -133,3 +133,22 @@ async fn a_node_that_leaves_while_the_receiver_is_down_leaves_its_samples_to_tho
     stage.heal(&[0, 2]).await;
     whole(&stage.report());
 }
+
+/// The second has samples of the first, and of what the third scraped meanwhile: all of it goes to the one that stays, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_grows_and_shrinks_while_the_receiver_is_down_loses_nothing() {
+    let stage = Stage::start(2).await;
+    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+    pause(2).await;
+    stage.fleet.join().await.unwrap();
+    until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
+        stage.sum(2, "collector_remote_write_held_samples").await > 0.0
+    })
+    .await;
+    stage.stop_for_good(2, &[0, 1]).await;
+    pause(2).await;
+    stage.stop_for_good(1, &[0]).await;
+    pause(2).await;
+    stage.heal(&[0]).await;
+    whole(&stage.report());
+}

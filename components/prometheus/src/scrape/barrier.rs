@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::{Cluster, RequestError};
+use futures_util::future::join_all;
 use model::ConsumeMetrics;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Pause between two questions to a former holder. Its samples are usually acknowledged before this node's first scrape.
 const PAUSE: Duration = Duration::from_millis(200);
+/// As the process ends, those who took keys may take so long to ask for whom else they have to wait.
+const TELLING: Duration = Duration::from_secs(2);
 /// Keys in one question: 32 KiB.
 const MAX_ASKED: usize = 4_096;
 
@@ -30,6 +35,9 @@ pub(super) struct Barrier {
 struct Standing {
     sink: Weak<dyn ConsumeMetrics>,
     waiting: Mutex<Waiting>,
+    /// Keys that have been handed on, and whose new holders have not asked yet.
+    untold: Mutex<BTreeSet<u64>>,
+    all_told: Notify,
     /// The process ends: what was not delivered is given to other nodes.
     exiting: AtomicBool,
 }
@@ -51,7 +59,7 @@ impl Barrier {
     pub(super) fn new(cluster: Cluster, id: &str, sink: Arc<dyn ConsumeMetrics>) -> Arc<Self> {
         let kind = format!("scrape.acknowledged {id}");
         let me = cluster.peers().iter().find(|peer| peer.is_self).map(|peer| peer.name.clone()).unwrap_or_default();
-        let standing = Arc::new(Standing { sink: Arc::downgrade(&sink), waiting: Mutex::default(), exiting: AtomicBool::new(false) });
+        let standing = Arc::new(Standing::new(&sink));
         let asked = standing.clone();
         cluster.on_request(&kind, move |keys: Bytes| {
             let answer = asked.answer(&keys);
@@ -84,15 +92,20 @@ impl Barrier {
         self.standing.exiting.store(true, Ordering::Release);
     }
 
+    /// Waits until those who took keys have heard for whom else they have to wait, as nobody tells them later.
+    pub(super) async fn tell(&self) {
+        if timeout(TELLING, self.standing.told()).await.is_err() {
+            tracing::debug!("not all nodes that took targets have asked for whom they have to wait");
+        }
+    }
+
     /// Asks until nothing waits any more, or the component is gone.
     async fn ask_until_done(barrier: Weak<Self>) {
         loop {
             {
                 let Some(barrier) = barrier.upgrade() else { return };
                 let peers: Vec<String> = barrier.standing.waiting.lock().keys().cloned().collect();
-                for peer in peers {
-                    barrier.ask(&peer).await;
-                }
+                join_all(peers.iter().map(|peer| barrier.ask(peer))).await;
                 if barrier.standing.waiting.lock().is_empty() {
                     return;
                 }
@@ -128,6 +141,16 @@ impl Barrier {
 }
 
 impl Standing {
+    fn new(sink: &Arc<dyn ConsumeMetrics>) -> Self {
+        Self {
+            sink: Arc::downgrade(sink),
+            waiting: Mutex::default(),
+            untold: Mutex::default(),
+            all_told: Notify::new(),
+            exiting: AtomicBool::new(false),
+        }
+    }
+
     /// A byte for each key: 1 if all that this node had of it until it last handed it on has been judged by the receivers, here and at
     /// those who had it before. Then those others, each with the keys by their places in the question.
     fn answer(&self, keys: &[u8]) -> Result<Bytes, String> {
@@ -141,6 +164,7 @@ impl Standing {
             return Err("the component is gone".to_owned());
         }
         let keys: Vec<u64> = keys.iter().map(|key| u64::from_le_bytes(*key)).collect();
+        self.note_told(&keys);
         let waiting = self.waiting.lock();
         let handed_on = |key: &u64| waiting.values().any(|keys| keys.get(key) == Some(&true));
         let done = |key: &u64| !exiting && !handed_on(key) && sink.as_ref().is_some_and(|sink| sink.is_acknowledged(*key));
@@ -176,7 +200,29 @@ impl Standing {
         for handed_on in waiting.values_mut().filter_map(|keys| keys.get_mut(&key)) {
             (*handed_on, any) = (true, true);
         }
+        if any {
+            self.untold.lock().insert(key);
+        }
         any
+    }
+
+    fn note_told(&self, keys: &[u64]) {
+        let mut untold = self.untold.lock();
+        untold.retain(|key| !keys.contains(key));
+        if untold.is_empty() {
+            self.all_told.notify_waiters();
+        }
+    }
+
+    async fn told(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.all_told.notified());
+            notified.as_mut().enable();
+            if self.untold.lock().is_empty() {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Waits for `peer` no longer; those of `keys` for which nobody is waited any more. A key that has gone to and fro waits for all who
@@ -232,7 +278,7 @@ mod tests {
     }
 
     fn standing(sink: &Arc<dyn ConsumeMetrics>, waiting: &[(&str, u64, bool)]) -> Standing {
-        let standing = Standing { sink: Arc::downgrade(sink), waiting: Mutex::default(), exiting: AtomicBool::new(false) };
+        let standing = Standing::new(sink);
         for (peer, key, handed_on) in waiting {
             standing.waiting.lock().entry((*peer).to_owned()).or_default().insert(*key, *handed_on);
         }
@@ -278,6 +324,17 @@ mod tests {
         assert_eq!(ask(&standing), answer(&[4], of_both), "of key 4 the question is about what came before the wait");
         assert!(standing.hand_on(4) && !standing.hand_on(3));
         assert_eq!(ask(&standing), answer(&[], &[("a", &[2]), ("b", &[2, 4])]));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_handed_on_is_told_when_it_was_asked_for() {
+        let sink: Arc<dyn ConsumeMetrics> = Arc::new(Even);
+        let standing = standing(&sink, &[("a", 2, false)]);
+        timeout(TELLING, standing.told()).await.unwrap();
+        standing.hand_on(2);
+        assert!(timeout(Duration::ZERO, standing.told()).await.is_err());
+        let asking = async { ask(&standing) };
+        tokio::join!(standing.told(), asking);
     }
 
     #[test]

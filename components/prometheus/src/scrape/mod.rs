@@ -149,7 +149,7 @@ impl Scrape {
             }
         };
         for replica in self.replicas {
-            replica.engine.stop(ending).await;
+            replica.end(ending).await;
         }
         self.sink.flush();
     }

@@ -8,7 +8,7 @@ use cluster::{ClaimEvent, Claims, Cluster, domain_of_rank};
 use component::{BuildError, Setup, Target};
 use futures_util::future::select_all;
 use scrape::fetch::Transport;
-use scrape::{Engine, Metrics, Parts};
+use scrape::{Ending, Engine, Metrics, Parts};
 
 use super::barrier::Barrier;
 use super::ownership::{self, Share};
@@ -130,9 +130,17 @@ impl Replica {
         }
     }
 
-    /// The process ends.
+    /// The process ends: nothing is told to be delivered any more.
     pub(super) fn exits(&self) {
         self.barrier.iter().for_each(|barrier| barrier.exits());
+    }
+
+    /// Ends the scraping: what is under way is given up.
+    pub(super) async fn end(self, ending: Ending) {
+        self.engine.stop(ending).await;
+        if let (Some(barrier), Ending::Continued) = (&self.barrier, ending) {
+            barrier.tell().await;
+        }
     }
 
     /// What the engine was given is void. If nothing is shared it scrapes all targets now.
