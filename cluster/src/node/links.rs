@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +34,10 @@ const LIVE_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after the second failure in a row, doubled from there on.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Streams to live members that may be in the opening at once. A fleet that starts opens N² of them, and short of CPU all would time out
+/// together, again and again: so a node begins with few, adds one for each that opens and halves for each that times out.
+const OPENING: Range<usize> = 4..32;
+
 /// Open streams by member name, for questions from other tasks.
 pub(crate) type Directory = Arc<Mutex<HashMap<Name, (u64, Outbox)>>>;
 
@@ -48,8 +53,15 @@ struct Slot {
     identity: Identity,
     link: Option<Link>,
     up: bool,
+    lost: bool,
     retry_at: Instant,
     failures: u32,
+}
+
+impl Slot {
+    fn is_opening(&self) -> bool {
+        self.link.is_some() && !self.up && !self.lost
+    }
 }
 
 /// All streams of this node to its peers.
@@ -63,6 +75,8 @@ pub(crate) struct Links {
     routes: Routes,
     directory: Directory,
     next_session: u64,
+    /// How many streams to live members may be in the opening.
+    opening: usize,
 }
 
 impl Links {
@@ -75,7 +89,8 @@ impl Links {
         routes: Routes,
         directory: Directory,
     ) -> Self {
-        Self { slots: HashMap::new(), connector, local, events, pending, closing, routes, directory, next_session: 0 }
+        let (slots, opening) = (HashMap::new(), OPENING.start);
+        Self { slots, connector, local, events, pending, closing, routes, directory, next_session: 0, opening }
     }
 
     /// Opens what is missing and due, and ends what is not wanted.
@@ -85,12 +100,13 @@ impl Links {
         for addr in gone {
             self.close(addr);
         }
+        let mut room = self.opening.saturating_sub(self.slots.values().filter(|slot| slot.is_opening()).count());
         for wanted in wanted {
-            self.keep(wanted, now);
+            self.keep(wanted, &mut room, now);
         }
     }
 
-    fn keep(&mut self, wanted: &Wanted, now: Instant) {
+    fn keep(&mut self, wanted: &Wanted, room: &mut usize, now: Instant) {
         let addr = wanted.identity.addr;
         if self.slots.get(&addr).is_some_and(|slot| slot.identity != wanted.identity) {
             // Another process at the same address: its stream is a new one.
@@ -100,6 +116,7 @@ impl Links {
             identity: wanted.identity.clone(),
             link: None,
             up: false,
+            lost: wanted.lost,
             retry_at: now,
             failures: 0,
         });
@@ -109,7 +126,10 @@ impl Links {
             // It is alive again: no reason to wait.
             (slot.failures, slot.retry_at) = (0, now);
         }
-        if slot.link.is_none() && slot.retry_at <= now {
+        slot.lost = wanted.lost;
+        // Lost members may be many and take long to give no answer: they wait for nobody, and nobody for them.
+        if slot.link.is_none() && slot.retry_at <= now && (wanted.lost || *room > 0) {
+            *room -= usize::from(!wanted.lost);
             self.next_session += 1;
             slot.link = Some(Link::start(Dial {
                 connector: self.connector.clone(),
@@ -129,6 +149,7 @@ impl Links {
         let link = slot.link.as_ref().filter(|link| link.session == session)?;
         let outbox = link.outbox.clone();
         (slot.up, slot.failures) = (true, 0);
+        self.opening = (self.opening + 1).min(OPENING.end);
         let meant = std::mem::replace(&mut slot.identity, found.clone());
         self.routes.lock().insert(addr, outbox.clone());
         self.directory.lock().insert(found.name.clone(), (session, outbox));
@@ -136,9 +157,12 @@ impl Links {
     }
 
     /// A stream ended or did not come about: whom it was with, and whether it had been open. Then the next try follows at once.
-    pub(crate) fn down(&mut self, addr: SocketAddr, session: u64, now: Instant) -> Option<(Identity, bool)> {
+    pub(crate) fn down(&mut self, addr: SocketAddr, session: u64, timed_out: bool, now: Instant) -> Option<(Identity, bool)> {
         let slot = self.slots.get_mut(&addr)?;
         slot.link.as_ref().filter(|link| link.session == session)?;
+        if timed_out && slot.is_opening() {
+            self.opening = (self.opening / 2).max(OPENING.start);
+        }
         let pause = match slot.failures {
             u32::MAX => LOST_PAUSE,
             0 => Duration::ZERO,
@@ -181,7 +205,12 @@ impl Links {
         }
     }
 
-    /// Streams that are open or being opened.
+    /// Whether there is an open stream to the member at `addr`.
+    pub(crate) fn is_open(&self, addr: SocketAddr) -> bool {
+        self.slots.get(&addr).is_some_and(|slot| slot.up)
+    }
+
+    /// Streams that are open.
     pub(crate) fn open(&self) -> usize {
         self.slots.values().filter(|slot| slot.up).count()
     }

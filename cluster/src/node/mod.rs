@@ -66,7 +66,7 @@ use crate::{
     placement::{Forecast, Version},
     resolve::{Dns, Resolver, SystemDns},
     transport::{
-        Connector, Local, Pulses,
+        Company, Connector, Local, Pulses,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
@@ -202,6 +202,7 @@ impl Cluster {
             key: config.key.clone(),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
+            company: Company::default(),
             metrics: metrics.clone(),
         };
         let balance_metrics = metrics.clone();

@@ -45,6 +45,9 @@ impl Driver {
     }
 
     fn apply_changes(&mut self) {
+        if self.table.has_changes() || self.local.company.get() == 0 {
+            self.local.company.set(self.table.company());
+        }
         for change in self.table.take_changes() {
             self.state.dirty = true;
             match change {
@@ -164,10 +167,14 @@ impl Driver {
         if self.says_goodbye() {
             return;
         }
-        let alive = self.table.alive().map(|record| (record, false));
-        let lost = self.table.lost().map(|record| (record, true));
-        let wanted: Vec<_> = alive.chain(lost).map(|(record, lost)| Wanted { identity: record.identity.clone(), lost }).collect();
-        self.links.reconcile(&wanted, now);
+        let wanted = |record: &Record, lost| Wanted { identity: record.identity.clone(), lost };
+        let mut all: Vec<_> = self.table.alive().map(|record| wanted(record, false)).collect();
+        // Each begins behind its own name, so that not all dial the same at first.
+        let own = self.config.node_name.as_str();
+        let behind = all.partition_point(|wanted| &*wanted.identity.name < own);
+        all.rotate_left(behind);
+        all.extend(self.table.lost().map(|record| wanted(record, true)));
+        self.links.reconcile(&all, now);
     }
 
     pub(super) fn report_metrics(&mut self) {
