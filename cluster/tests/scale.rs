@@ -21,6 +21,9 @@ const SOME: usize = 40;
 /// How often nodes are asked what they see.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Between two events: longer than gossip takes to spread the last one.
+const REST: Duration = Duration::from_millis(700);
+
 /// How long after an event each node saw what it led to.
 #[derive(Default)]
 struct Sightings(Vec<Duration>);
@@ -107,7 +110,7 @@ async fn in_a_fleet_of_150_joins_leaves_and_crashes_are_seen_by_all_in_time() {
     let mut cold = Sightings::default();
     let mut nodes = many(&network, &clock, &mut cold).await;
     cold.show("cold start of 150");
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(REST).await;
 
     let bound = Duration::from_secs(3);
     let mut joins = Sightings::default();
@@ -115,7 +118,7 @@ async fn in_a_fleet_of_150_joins_leaves_and_crashes_are_seen_by_all_in_time() {
         let peers: Vec<_> = (1..=3).map(addr).collect();
         nodes.push(MemoryNode::start(&network, &clock, &name(last), addr(last), &peers));
         joins.watch(&clusters(&nodes), "a join", bound, |node| participates(node, &name(last))).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(REST).await;
     }
     joins.show("a join, 150 nodes");
 
@@ -127,7 +130,7 @@ async fn in_a_fleet_of_150_joins_leaves_and_crashes_are_seen_by_all_in_time() {
         let watching = leaves.watch(&staying, "a leave", bound, |node| !knows(node, &name));
         let (report, ()) = tokio::join!(leaver.cluster.leave(patience), watching);
         assert!(report.drained);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(REST).await;
     }
     leaves.show("a planned leave, 150 nodes");
 
@@ -159,7 +162,7 @@ fn as_by_default(config: &mut Config) {
 
 /// Bounds are for a machine that does other things too; what is promised for one at rest is measured by the benchmark.
 async fn joins_and_leaves_over_streams(start: Start) {
-    let bound = Duration::from_secs(60);
+    let bound = Duration::from_secs(300);
     let mut listeners = Vec::new();
     for _ in 0..SOME {
         listeners.push(bind().await.0);

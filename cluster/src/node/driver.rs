@@ -148,6 +148,8 @@ pub(crate) struct Progress {
     pub(super) unpublished: bool,
     /// Something that the view or the list of peers shows has changed.
     pub(super) dirty: bool,
+    /// There may be streams to open or to end: members or streams have changed, or time has passed.
+    pub(super) relink: bool,
     /// Not before this time it is shown.
     pub(super) next_view: Instant,
     pub(super) next_round: Instant,
@@ -182,6 +184,7 @@ impl Progress {
             lamport: 0,
             unpublished: true,
             dirty: true,
+            relink: true,
             next_view: now,
             next_round: now,
             resolving: 0,
@@ -264,6 +267,7 @@ impl Driver {
     }
 
     async fn tick(&mut self, report: bool) {
+        self.state.relink = true;
         let effects = self.owner.tick();
         self.carry_out(effects);
         let now = Instant::now();
@@ -391,13 +395,13 @@ impl Driver {
         self.links.send(&found.name, Kind::Members, self.news(Vec::new(), Vec::new()));
         let effects = self.owner.connected(&found.name);
         self.carry_out(effects);
-        self.state.dirty = true;
+        (self.state.dirty, self.state.relink) = (true, true);
     }
 
     fn link_down(&mut self, addr: SocketAddr, session: u64, error: &DialError) {
         let now = Instant::now();
         let Some((identity, was_up)) = self.links.down(addr, session, error.timed_out(), now) else { return };
-        self.state.dirty = true;
+        (self.state.dirty, self.state.relink) = (true, true);
         self.heed_rejection(error);
         // With company, what the network says of a host counts like a refusal; alone it may be this node's own network.
         let refused = error.nobody_there() || (error.unreachable() && self.table.alive().count() > 1);

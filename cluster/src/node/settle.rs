@@ -41,7 +41,9 @@ impl Driver {
             self.update_view();
             self.update_peers();
         }
-        self.keep_links(now);
+        if std::mem::take(&mut self.state.relink) {
+            self.keep_links(now);
+        }
     }
 
     fn apply_changes(&mut self) {
@@ -49,7 +51,7 @@ impl Driver {
             self.local.company.set(self.table.company());
         }
         for change in self.table.take_changes() {
-            self.state.dirty = true;
+            (self.state.dirty, self.state.relink) = (true, true);
             match change {
                 Change::Joined(who) => {
                     self.local.metrics.gossip_event("node_join");
