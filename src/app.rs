@@ -1,10 +1,13 @@
 //! A running collector: what is started in which order, what happens meanwhile, and in which order it ends.
 //!
 //! Nothing is started before the configuration has passed the static check. Then: listener, cluster (as a viewer), components, and only
-//! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, close.
+//! when those run is the node admitted to its fleet. It ends the other way round: hand over, flush, say goodbye, close.
 
+mod discovery;
+mod files;
 pub mod fleet;
 mod narrate;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +23,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::cli::{RunFlags, VERSION, colour};
-use crate::http::{self, Api, Listener, Metrics, Phase};
+use crate::http::{self, Api, Listener, MAX_CONNECTIONS, Metrics, Phase, Places};
 use crate::logging::Logging;
 use crate::registry;
 use crate::shutdown::{Signals, Wish};
@@ -52,6 +55,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
         return Ok(refused(&findings.render(source.texts(), colour())));
     }
     let logging = Logging::install();
+    files::raise_limit();
     let socket = http::bind(&options.flags.listen_addr)?;
     let (control, data) = runtimes()?;
     let outcome = control.block_on(App { options, logging, data: data.handle().clone() }.run(source, socket));
@@ -85,7 +89,8 @@ impl App {
         let mut signals = Signals::listen()?;
         let address = socket.local_addr()?;
         let metrics = Arc::new(Metrics::new(VERSION)?);
-        let cluster = fleet::start(&self.options, address, metrics.registry())?;
+        let fleet = fleet::start(&self.options, address, metrics.registry())?;
+        let cluster = fleet.as_ref().map(|fleet| fleet.cluster.clone());
         let targets = TargetBoard::default();
         let controller = self.controller(address, cluster.clone(), &metrics, &targets)?;
         let phase = Phase::default();
@@ -101,7 +106,8 @@ impl App {
             http::answer_peers(&api, cluster);
         }
         let (stop, stopped) = watch::channel(false);
-        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), cluster.clone());
+        let places = Places::new(MAX_CONNECTIONS, api.metrics.registry())?;
+        let listener = Listener::new(http::routes(api.clone(), &self.options.flags.ui_path_prefix), fleet, places);
         let serving = tokio::spawn(listener.serve(socket, stopped));
         tracing::info!(address = %address, version = VERSION, "listening");
 
@@ -169,11 +175,12 @@ impl App {
         ExitCode::SUCCESS
     }
 
-    /// Hands over while the components still run, then lets them flush.
+    /// Hands over while the components still run, then lets them flush. The node stays in the fleet meanwhile: what can't be flushed goes
+    /// to others, who hold back what is newer until this one says goodbye.
     async fn end(&self, controller: &Controller, cluster: Option<&cluster::Cluster>) {
         if let Some(cluster) = cluster {
             tracing::info!("leaving the fleet");
-            let report = cluster.leave(HANDOVER_DEADLINE).await;
+            let report = cluster.drain(HANDOVER_DEADLINE).await;
             if !report.drained {
                 tracing::warn!(keys = report.keys_left, "some keys were not taken over in time");
             }
@@ -182,6 +189,9 @@ impl App {
         let unfinished = controller.shutdown(deadline).await;
         if !unfinished.is_empty() {
             tracing::warn!(components = unfinished.join(", "), "did not finish within the deadline");
+        }
+        if let Some(cluster) = cluster {
+            cluster.farewell().await;
         }
         tracing::info!("stopped");
     }

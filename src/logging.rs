@@ -17,7 +17,10 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Crates of other people, whose routine events say nothing to an operator below `debug`.
-const QUIET: &[&str] = &["chitchat", "h2", "hyper", "hyper_util", "rustls", "hickory_resolver", "hickory_proto", "notify"];
+const QUIET: &[&str] = &["h2", "hyper", "hyper_util", "rustls", "hickory_resolver", "hickory_proto", "notify"];
+
+/// Crates that warn of each message of a peer that is not as it should be: a peer must not fill the log. `cluster` tells of them.
+const SILENT: &[&str] = &["chitchat"];
 
 /// The handle with which the log is changed.
 #[derive(Clone)]
@@ -53,8 +56,10 @@ impl Logging {
 }
 
 fn targets(level: Level) -> Targets {
-    let quiet = if level >= Level::DEBUG { LevelFilter::DEBUG } else { LevelFilter::WARN };
-    Targets::new().with_default(level).with_targets(QUIET.iter().map(|name| (*name, quiet)))
+    let [quiet, silent] =
+        if level >= Level::DEBUG { [LevelFilter::DEBUG, LevelFilter::DEBUG] } else { [LevelFilter::WARN, LevelFilter::ERROR] };
+    let targets = Targets::new().with_default(level).with_targets(QUIET.iter().map(|name| (*name, quiet)));
+    targets.with_targets(SILENT.iter().map(|name| (*name, silent)))
 }
 
 /// One event, one line.

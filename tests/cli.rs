@@ -123,10 +123,25 @@ async fn wrong_usage_exits_with_2_and_names_the_nearest_flag() {
     assert!(stderr(&output).contains("--cluster.enabled"), "{}", stderr(&output));
     let output = run(&["run", "--cluster.enable-tls", "x.alloy"]).await;
     assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--cluster.tls-ca-path"), "{}", stderr(&output));
+    let output = run(&["run", "--server.http.enable-graphql", "x.alloy"]).await;
+    assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("not supported yet"), "{}", stderr(&output));
     let output = run(&["run", "missing.alloy"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("missing.alloy"), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn a_source_of_peers_that_is_not_supported_is_named_and_its_arguments_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty.alloy");
+    std::fs::write(&file, "").unwrap();
+    let pairs = "--cluster.discover-peers=provider=aws tag_value=hunter2";
+    let output = run(&["run", "--cluster.enabled", pairs, "--server.http.listen-addr=127.0.0.1:0", file.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("provider aws is not supported") && text.contains("k8s") && !text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]

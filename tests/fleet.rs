@@ -3,65 +3,13 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::Duration;
 
-use loadtest::fleet::{Fleet, FleetOptions, metric_sum};
-use loadtest::process::Process;
+use loadtest::fleet::{Fleet, FleetOptions};
 use serde_json::Value;
-use support::{collector, free_port, get, until};
+use support::member::{CONFIG, SHARED_URL, counter, node, node_with, refused};
+use support::{collector, debian_file, get, pause, until};
 use tokio::process::Command;
-
-const CONFIG: &str = "prometheus.scrape \"dead\" {\n\ttargets = [{\"__address__\" = \"127.0.0.1:1\"}, {\"__address__\" = \"127.0.0.1:2\"}, \
-                      {\"__address__\" = \"127.0.0.1:3\"}]\n\tforward_to = []\n\tscrape_interval = \"1s\"\n\tscrape_timeout = \"1s\"\n\tclustering {\n\t\t\
-                      enabled = true\n\t}\n}\n";
-
-/// A node with flags of its own.
-fn node(folder: &Path, name: &str, peer: Option<&str>, flags: &[String]) -> (Process, String) {
-    let config = folder.join("config.alloy");
-    std::fs::write(&config, CONFIG).unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new(collector());
-    match peer {
-        Some(peer) => command.arg("join").arg(format!("--peers={peer}")),
-        None => command.args(["run", "--cluster.enabled"]),
-    };
-    command.args(flags).arg(format!("--cluster.node-name={name}")).arg(format!("--server.http.listen-addr={address}"));
-    command.arg(format!("--storage.path={}", folder.join(name).display())).arg(config);
-    (Process::spawn(name, command, &folder.join(format!("{name}.log"))).unwrap(), address)
-}
-
-async fn counter(address: &str, series: &str) -> f64 {
-    let (_, text) = get(&format!("http://{address}/metrics")).await;
-    let (name, label) = series.split_once('|').unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name) && line.contains(label)).collect();
-    metric_sum(&lines.join("\n"), name).unwrap_or_default()
-}
-
-/// Starts a node and one that must not join it; both sides have to say why, and the first goes on.
-async fn refused(ours: Vec<String>, theirs: Vec<String>, step: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let (_first, address) = node(folder.path(), "first", None, &ours);
-    _first.ready(&format!("http://{address}/-/ready"), Duration::from_secs(20)).await.unwrap();
-    let (second, other) = node(folder.path(), "second", Some(&address), &theirs);
-    until("the second says why it is not ready", Duration::from_secs(20), || async {
-        let Ok((status, text)) = tokio::time::timeout(Duration::from_secs(5), ready(&other)).await else { return false };
-        status == 503 && text.contains(&format!("step {step}"))
-    })
-    .await;
-    assert!(counter(&other, &format!("collector_cluster_join_failures_total|step=\"{step}\"")).await >= 1.0);
-    assert!(counter(&address, &format!("collector_cluster_rejected_peers_total|reason=\"{step}\"")).await >= 1.0);
-    assert!(second.log_tail().contains(&format!("failed at step {step}")), "{}", second.log_tail());
-    assert_eq!(ready(&address).await.0, 200, "the first goes on");
-}
-
-/// `/-/ready`, or 0 while nobody listens yet.
-async fn ready(address: &str) -> (u16, String) {
-    if tokio::net::TcpStream::connect(address).await.is_err() {
-        return (0, String::new());
-    }
-    get(&format!("http://{address}/-/ready")).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_of_another_name_is_refused_and_both_sides_say_so() {
@@ -80,6 +28,36 @@ async fn a_peer_with_another_key_is_refused_and_both_sides_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_clock_is_off_is_shown_and_told_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, address) = node(folder.path(), "first", None, &[]);
+    first.ready(&format!("http://{address}/-/ready"), Duration::from_secs(20)).await.unwrap();
+    let library = format!("usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let ahead = [
+        ("LD_PRELOAD", debian_file(&library).display().to_string()),
+        ("FAKETIME", "+3s".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let (_second, other) = node_with(folder.path(), "second", Some(&address), &[], &ahead);
+    for (asked, peer, sign) in [(&address, "second", 1.0), (&other, "first", -1.0)] {
+        until("both see the skew", Duration::from_secs(20), || async {
+            let skew = counter(asked, &format!("collector_cluster_clock_skew_seconds|peer=\"{peer}\"")).await;
+            (skew * sign - 3.0).abs() < 0.5
+        })
+        .await;
+    }
+    let (_, peers) = get(&format!("http://{address}/api/v0/web/peers")).await;
+    let peers: Value = serde_json::from_str(&peers).unwrap();
+    let skews: Vec<_> = peers.as_array().unwrap().iter().map(|peer| peer["clockSkewSeconds"].as_f64()).collect();
+    assert!(matches!(skews[..], [None, Some(2.5..3.5)]), "{peers}");
+    pause(4).await;
+    let log = std::fs::read_to_string(first.log()).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("clock differs")).collect();
+    assert!(told.len() == 1 && told[0].contains("peer=second") && told[0].contains("NTP"), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
     let fleet = Fleet::start(FleetOptions::new(collector(), CONFIG.to_owned())).await.unwrap();
     let ask = || async {
@@ -87,10 +65,13 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str::<Value>(&text).unwrap()
     };
-    until("three targets have owners", Duration::from_secs(20), || async {
+    until("four targets have owners, those of one URL the same", Duration::from_secs(20), || async {
         let answer = ask().await;
         let targets = answer["data"]["activeTargets"].as_array().unwrap();
-        targets.len() == 3 && targets.iter().all(|target| target["owner"].as_str().is_some_and(|owner| !owner.is_empty()))
+        let owner = |target: &Value| target["owner"].as_str().unwrap_or_default().to_owned();
+        let owners: Vec<String> = targets.iter().map(owner).collect();
+        let shared: Vec<String> = targets.iter().filter(|target| target["scrapeUrl"] == SHARED_URL).map(owner).collect();
+        owners.len() == 4 && !owners.contains(&String::new()) && shared.len() == 2 && shared[0] == shared[1]
     })
     .await;
     assert!(ask().await["warnings"].is_null());
@@ -102,11 +83,15 @@ async fn any_node_answers_for_the_fleet_and_says_when_a_member_is_missing() {
     until("the node that is asked knows all members", Duration::from_secs(20), || async {
         let nodes: Vec<Value> = serde_json::from_slice(&told("nodes", "json").await.stdout).unwrap();
         let targets: u64 = nodes.iter().map(|node| node["targets"].as_u64().unwrap()).sum();
-        nodes.len() == 3 && targets == 3 && nodes.iter().all(|node| node["state"] == "participant")
+        nodes.len() == 3
+            && targets == 4
+            && nodes.iter().all(|node| node["state"] == "participant" && node["known"] == 3 && node["differs"] == false)
     })
     .await;
     let table = String::from_utf8(told("targets", "table").await.stdout).unwrap();
-    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics  prometheus.scrape.dead  node-"), "{table}");
+    assert!(table.starts_with("TARGET") && table.contains("http://127.0.0.1:1/metrics "), "{table}");
+    let by_labels = "{instance=\"127.0.0.1:3\", job=\"prometheus.scrape.dead\", shard=\"2\"}  prometheus.scrape.dead  node-";
+    assert!(table.contains(&format!("{SHARED_URL} {by_labels}")), "{table}");
     fleet.node(2).unwrap().pause();
     let partial = ask().await;
     let warnings = partial["warnings"].to_string();

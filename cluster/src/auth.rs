@@ -15,6 +15,9 @@ pub const MIN_KEY_BYTES: usize = 16;
 /// Longest key that is accepted, bytes: more is surely the wrong file.
 pub const MAX_KEY_BYTES: usize = 4096;
 
+/// Keys in one file: the one in use, and the next or the last one.
+pub const MAX_KEYS: usize = 2;
+
 /// Length of a MAC on the wire, bytes (HMAC-SHA256, not truncated).
 pub(crate) const MAC_BYTES: usize = 32;
 
@@ -30,31 +33,44 @@ pub enum KeyError {
     /// More bytes than [`MAX_KEY_BYTES`].
     #[error("the cluster key has {0} bytes, more than {MAX_KEY_BYTES}: is this the right file?")]
     TooLong(usize),
+    /// More than [`MAX_KEYS`].
+    #[error(
+        "the file holds {0} keys, one a line; at most {MAX_KEYS} are allowed, the one in use first: generate one with `openssl rand -hex 32`"
+    )]
+    TooMany(usize),
 }
 
 /// The secret that all members of a fleet share. Only a keyed hash state is kept, never the bytes; `Debug` prints a
 /// placeholder.
+///
+/// There may be two, so that a fleet can go from one to the next without a break: a node proves itself with the first, and
+/// accepts both. First the new key is added as the second everywhere, then the two change places everywhere, then the old one
+/// is removed.
 #[derive(Clone)]
 pub struct Key {
     mac: Hmac<Sha256>,
+    other: Option<Hmac<Sha256>>,
 }
 
 impl Key {
-    /// Takes the content of a key file. White space around it is ignored, since editors end files with a line break.
+    /// Takes the content of a key file: a key a line, white space around it and empty lines ignored.
     ///
     /// # Errors
-    /// A length outside [`MIN_KEY_BYTES`]..=[`MAX_KEY_BYTES`].
-    pub fn new(secret: &[u8]) -> Result<Self, KeyError> {
-        let secret = secret.trim_ascii();
-        if secret.len() < MIN_KEY_BYTES {
-            return Err(KeyError::TooShort(secret.len()));
+    /// A length outside [`MIN_KEY_BYTES`]..=[`MAX_KEY_BYTES`], or more than [`MAX_KEYS`] keys.
+    pub fn new(content: &[u8]) -> Result<Self, KeyError> {
+        let mut secrets = content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|secret| !secret.is_empty());
+        let mac = secret(secrets.next().unwrap_or_default())?;
+        let other = secrets.next().map(secret).transpose()?;
+        match secrets.count() {
+            0 => Ok(Self { mac, other }),
+            more => Err(KeyError::TooMany(MAX_KEYS + more)),
         }
-        if secret.len() > MAX_KEY_BYTES {
-            return Err(KeyError::TooLong(secret.len()));
-        }
-        // HMAC takes a key of any length: this can't fail, and an all-zero fallback would be worse than an error.
-        let mac = Hmac::new_from_slice(secret).map_err(|_| KeyError::TooLong(secret.len()))?;
-        Ok(Self { mac })
+    }
+
+    /// The one of this node's keys with which an opener has made `proof`.
+    pub(crate) fn proven(&self, transcript: &Tag, proof: &[u8]) -> Option<Self> {
+        let keys = std::iter::once(&self.mac).chain(&self.other).map(|mac| Self { mac: mac.clone(), other: None });
+        keys.into_iter().find(|key| same(&key.opener_proof(transcript), proof))
     }
 
     /// A value that only holders of the key can compute, bound to what it is for (`label`) and to `parts`, each with its
@@ -85,6 +101,17 @@ impl Key {
         let seal = |label| Seal::new(&self.derive(label, &[transcript]));
         (seal("collector cluster frames of the opener"), seal("collector cluster frames of the accepter"))
     }
+}
+
+fn secret(secret: &[u8]) -> Result<Hmac<Sha256>, KeyError> {
+    if secret.len() < MIN_KEY_BYTES {
+        return Err(KeyError::TooShort(secret.len()));
+    }
+    if secret.len() > MAX_KEY_BYTES {
+        return Err(KeyError::TooLong(secret.len()));
+    }
+    // HMAC takes a key of any length: this can't fail, and an all-zero fallback would be worse than an error.
+    Hmac::new_from_slice(secret).map_err(|_| KeyError::TooLong(secret.len()))
 }
 
 impl fmt::Debug for Key {
@@ -157,6 +184,23 @@ mod tests {
         assert_eq!(Key::new(b"short\n").unwrap_err(), KeyError::TooShort(5));
         assert_eq!(Key::new(&[b'x'; 5000]).unwrap_err(), KeyError::TooLong(5000));
         assert!(KeyError::TooShort(5).to_string().contains("openssl rand"));
+    }
+
+    #[test]
+    fn a_second_key_is_accepted_and_never_proven_with() {
+        let transcript = transcript(b"a", b"b");
+        let (old, new) = (key("0123456789abcdef"), key("fedcba9876543210"));
+        let changing = key("0123456789abcdef\r\n\nfedcba9876543210\n");
+        assert_eq!(changing.opener_proof(&transcript), old.opener_proof(&transcript));
+        for known in [&old, &new] {
+            let proven = changing.proven(&transcript, &known.opener_proof(&transcript)).unwrap();
+            assert_eq!(proven.accepter_proof(&transcript, b"x"), known.accepter_proof(&transcript, b"x"));
+        }
+        assert!(changing.proven(&transcript, &key("another key, long enough").opener_proof(&transcript)).is_none());
+        assert!(old.proven(&transcript, &new.opener_proof(&transcript)).is_none());
+        let three = Key::new(b"0123456789abcdef\nfedcba9876543210\n0000000000000000");
+        assert_eq!(three.unwrap_err(), KeyError::TooMany(3));
+        assert_eq!(Key::new(b"0123456789abcdef\nshort").unwrap_err(), KeyError::TooShort(5));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The cluster's metrics: under Alloy's names where Alloy has them and the value means the same here, its own ones as
-//! `collector_cluster_*`. What Alloy reports and this cluster does not have (memberlist's health score, the queue of received
-//! packets) is left out rather than made up. Serving them is the caller's part.
+//! `collector_cluster_*`. Counters are counters and count once, which Alloy's are not all and don't all do. Serving them is the
+//! caller's part.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto,
 };
 
 use crate::{
     membership::State,
-    ownership::{Counters, LATENCY_BOUNDS_MS},
+    ownership::{Counters, GAP_BOUNDS, LATENCY_BOUNDS_MS},
     transport::{Reason, Step, frame::Kind, wire::PROTOCOL_VERSION},
 };
 
@@ -28,9 +28,13 @@ pub(crate) struct Metrics {
     messages_received: IntCounter,
     message_bytes_sent: IntCounter,
     message_bytes_received: IntCounter,
+    packets_unsent: IntCounter,
+    packets_unread: IntCounter,
+    messages_unsent: IntCounter,
+    messages_unread: IntCounter,
     streams: IntGauge,
-    /// Rounds of gossip that found no stream or no room.
-    pub(crate) tx_failed: IntCounter,
+    /// Rounds of gossip that wait to be read.
+    pub(crate) rx_queue_length: IntGauge,
     /// Messages that wait to be sent, over all peers.
     pub(crate) tx_queue_length: IntGauge,
     /// Bytes of all frames sent, handshakes included, as the connection gets them.
@@ -46,6 +50,10 @@ pub(crate) struct Metrics {
     gossip_broadcasts: IntCounterVec,
     /// Components that are told about changes of ownership.
     pub(crate) observers: IntGauge,
+    /// Whether a change of members waits to be worked into ownership.
+    pub(crate) updating: IntGauge,
+    /// Signs that this node itself is in trouble; 0 is well.
+    pub(crate) health_score: IntGauge,
     /// How long it took to work a change of members into ownership.
     pub(crate) update_duration: Histogram,
     alive_peers: IntGauge,
@@ -62,7 +70,16 @@ pub(crate) struct Metrics {
     pub(crate) members_lost: IntCounter,
     /// Whether another process has this node's name.
     pub(crate) name_conflict: IntGauge,
+    /// Whether a majority hears this node, or the fleet follows `both`.
+    pub(crate) quorum: IntGauge,
+    /// Members of the electorate.
+    pub(crate) electors: IntGauge,
+    /// Whether members have different partition policies.
+    pub(crate) policy_mixed: IntGauge,
+    /// Ownership messages that were under way for too long to count.
+    pub(crate) late_messages: IntCounter,
     /// Keys held here.
+    pub(crate) target_set_mismatch: IntGauge,
     pub(crate) held_keys: IntGauge,
     /// Slots that were refused because this node had been late or had lost the key meanwhile.
     pub(crate) slots_refused: IntCounter,
@@ -78,6 +95,8 @@ pub(crate) struct Metrics {
     pub(crate) load: IntGauge,
     /// The busiest node's load over the mean of all.
     pub(crate) load_ratio: Gauge,
+    clock_skew: GaugeVec,
+    skews_shown: Mutex<BTreeSet<Arc<str>>>,
     ownership: Ownership,
 }
 
@@ -107,8 +126,20 @@ impl Metrics {
             message_bytes_sent: new.counter("cluster_transport_stream_tx_bytes_total", "Bytes of messages other than gossip sent")?,
             message_bytes_received: new
                 .counter("cluster_transport_stream_rx_bytes_total", "Bytes of messages other than gossip received")?,
+            packets_unsent: new.counter(
+                "cluster_transport_tx_packets_failed_total",
+                "Rounds of gossip that found no stream or no room, or lost their stream",
+            )?,
+            packets_unread: new
+                .counter("cluster_transport_rx_packets_failed_total", "Rounds of gossip that came too fast or make no sense")?,
+            messages_unsent: new.counter(
+                "cluster_transport_stream_tx_packets_failed_total",
+                "Messages other than gossip that found no stream or no room, or lost their stream",
+            )?,
+            messages_unread: new
+                .counter("cluster_transport_stream_rx_packets_failed_total", "Messages other than gossip that make no sense")?,
             streams: new.gauge("cluster_transport_streams", "Open streams, both directions")?,
-            tx_failed: new.counter("cluster_transport_tx_packets_failed_total", "Rounds of gossip that found no stream or no room")?,
+            rx_queue_length: new.gauge("cluster_transport_rx_packet_queue_length", "Rounds of gossip that wait to be read")?,
             tx_queue_length: new.gauge("cluster_transport_tx_packet_queue_length", "Messages that wait to be sent, over all peers")?,
             wire_sent: new.counter(
                 "collector_cluster_wire_sent_bytes_total",
@@ -128,6 +159,11 @@ impl Metrics {
                 "event",
             )?,
             observers: new.gauge("cluster_node_update_observers", "Components that are told about changes of ownership")?,
+            updating: new.gauge("cluster_node_updating", "1 while a change of members waits to be worked into ownership")?,
+            health_score: new.gauge(
+                "cluster_node_gossip_health_score",
+                "Signs that this node is in trouble, 0 if none: members without a stream, and 1 if it stood still in the last minute",
+            )?,
             update_duration: new.histogram("cluster_node_update_duration_seconds", "Time to work a change of members into ownership")?,
             alive_peers: new.gauge("cluster_node_gossip_alive_peers", "Live members, this node included")?,
             ready: new.gauge("cluster_ready_for_traffic", "1 once the fleet has reached its wanted size")?,
@@ -138,6 +174,16 @@ impl Metrics {
                 .counter("collector_cluster_gossip_dropped_total", "Rounds of gossip that came faster than they were read")?,
             members_lost: new.counter("collector_cluster_members_lost_total", "Members declared gone without a goodbye")?,
             name_conflict: new.gauge("collector_cluster_name_conflict", "1 while another process has this node's name")?,
+            target_set_mismatch: new.gauge(
+                "collector_cluster_target_set_mismatch",
+                "Members of the same configuration whose discovered targets have differed from this node's for 2 minutes",
+            )?,
+            quorum: new
+                .gauge("collector_cluster_quorum", "1 while a majority of the fleet hears this node; always 1 under the policy both")?,
+            electors: new.gauge("collector_cluster_electors", "Members whose majority counts; 0 under the policy both")?,
+            policy_mixed: new.gauge("collector_cluster_policy_mixed", "1 while members have different partition policies")?,
+            late_messages: new
+                .counter("collector_cluster_late_messages_total", "Ownership messages that were under way for too long to count")?,
             held_keys: new.gauge("collector_cluster_held_keys", "Keys held by this node")?,
             slots_refused: new
                 .counter("collector_cluster_slots_refused_total", "Slots not begun because the node had been late or the key had moved")?,
@@ -152,6 +198,11 @@ impl Metrics {
             load_ratio: new.register(Gauge::with_opts(
                 new.opts("collector_cluster_load_ratio", "The busiest node's load over the mean of all, as this node knows them"),
             )?)?,
+            clock_skew: new.register(GaugeVec::new(
+                new.opts("collector_cluster_clock_skew_seconds", "By how much a live member's clock is ahead of this node's"),
+                &["peer"],
+            )?)?,
+            skews_shown: Mutex::default(),
             ownership: new.register(Ownership::new(cluster)?)?,
         }
         .with_constants(&new)
@@ -164,6 +215,9 @@ impl Metrics {
         self.gossip_events.with_label_values(&["node_conflict"]);
         for reason in Reason::ALL {
             self.rejected.with_label_values(&[reason.as_str()]);
+        }
+        for step in Step::ALL {
+            self.join_failures.with_label_values(&[step.as_str()]);
         }
         Ok(self)
     }
@@ -187,6 +241,16 @@ impl Metrics {
 
     pub(crate) fn received_bytes(&self, kind: Kind) -> &IntCounter {
         if kind == Kind::Gossip { &self.packet_bytes_received } else { &self.message_bytes_received }
+    }
+
+    /// A message found no stream or no room, or was lost with its stream.
+    pub(crate) fn unsent(&self, kind: Kind) -> &IntCounter {
+        if kind == Kind::Gossip { &self.packets_unsent } else { &self.messages_unsent }
+    }
+
+    /// A message came that could not be taken: it makes no sense, or it is gossip and came too fast.
+    pub(crate) fn unread(&self, kind: Kind) -> &IntCounter {
+        if kind == Kind::Gossip { &self.packets_unread } else { &self.messages_unread }
     }
 
     pub(crate) fn rejected(&self, reason: Reason) -> IntCounter {
@@ -219,6 +283,21 @@ impl Metrics {
         self.alive_peers.set(total as i64);
         self.info.reset();
         self.info.with_label_values(&[own.as_str()]).set(1);
+    }
+
+    /// By how many milliseconds the clocks of live members are ahead; those that are not named are shown no more.
+    pub(crate) fn clock_skews(&self, skews: impl Iterator<Item = (Arc<str>, i64)>) {
+        let mut shown = self.skews_shown.lock();
+        let mut gone = std::mem::take(&mut *shown);
+        for (peer, ahead_ms) in skews {
+            self.clock_skew.with_label_values(&[&*peer]).set(ahead_ms as f64 / 1000.0);
+            gone.remove(&peer);
+            shown.insert(peer);
+        }
+        for peer in gone {
+            // Shown before, so it is there.
+            drop(self.clock_skew.remove_label_values(&[&*peer]));
+        }
     }
 
     /// The ownership machine's totals.
@@ -287,6 +366,11 @@ const TOTALS: [Total; 12] = [
 
 const HANDOVER: (&str, &str) = ("collector_cluster_handover_seconds", "Time from the first want of a key to its start on this node");
 
+const GAP: (&str, &str) = (
+    "collector_cluster_handover_gap_slots",
+    "Slots between the last one that the old holder of a key began and the first one that this node is to begin",
+);
+
 #[derive(Clone)]
 struct Ownership {
     counters: Arc<Mutex<Counters>>,
@@ -296,7 +380,7 @@ struct Ownership {
 
 impl Ownership {
     fn new(cluster: &str) -> Result<Self, prometheus::Error> {
-        let names = TOTALS.iter().map(|(name, help, _)| (*name, *help)).chain([HANDOVER]);
+        let names = TOTALS.iter().map(|(name, help, _)| (*name, *help)).chain([HANDOVER, GAP]);
         let labels = std::collections::HashMap::from([("cluster_name".to_owned(), cluster.to_owned())]);
         let descs: Result<Vec<_>, _> = names.map(|(name, help)| Desc::new(name.into(), help.into(), Vec::new(), labels.clone())).collect();
         Ok(Self { counters: Arc::default(), cluster: cluster.to_owned(), descs: Arc::new(descs?) })
@@ -316,20 +400,31 @@ impl Ownership {
         family
     }
 
-    fn handover(&self, counters: &Counters) -> proto::MetricFamily {
-        let mut sum = 0;
-        let buckets = LATENCY_BOUNDS_MS.iter().zip(counters.handover_latency).map(|(bound, count)| {
-            sum += count;
+    /// A histogram of values that were counted in buckets with these upper bounds and one without.
+    fn histogram(&self, names: (&str, &str), bounds: impl Iterator<Item = f64>, counts: &[u64], sum: f64) -> proto::MetricFamily {
+        let mut cumulative = 0;
+        let buckets = bounds.zip(counts).map(|(bound, count)| {
+            cumulative += count;
             let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound as f64 / 1000.0);
-            bucket.set_cumulative_count(sum);
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(cumulative);
             bucket
         });
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counters.handover_latency.iter().sum());
-        histogram.set_sample_sum(counters.handover_latency_sum_ms as f64 / 1000.0);
-        self.family(HANDOVER, proto::MetricType::HISTOGRAM, |metric| metric.set_histogram(histogram))
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(sum);
+        self.family(names, proto::MetricType::HISTOGRAM, |metric| metric.set_histogram(histogram))
+    }
+
+    fn histograms(&self, counters: &Counters) -> [proto::MetricFamily; 2] {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let latency = LATENCY_BOUNDS_MS.iter().map(|bound| seconds(*bound));
+        let gap = GAP_BOUNDS.iter().map(|bound| *bound as f64);
+        [
+            self.histogram(HANDOVER, latency, &counters.handover_latency, seconds(counters.handover_latency_sum_ms)),
+            self.histogram(GAP, gap, &counters.handover_gap, counters.handover_gap_sum as f64),
+        ]
     }
 }
 
@@ -345,7 +440,7 @@ impl Collector for Ownership {
             counter.set_value(total(&counters) as f64);
             self.family((name, help), proto::MetricType::COUNTER, |metric| metric.set_counter(counter))
         });
-        totals.chain([self.handover(&counters)]).collect()
+        totals.chain(self.histograms(&counters)).collect()
     }
 }
 
@@ -383,7 +478,9 @@ mod tests {
     fn the_machines_totals_and_latencies_show_as_it_counted_them() {
         let registry = Registry::new();
         let metrics = Metrics::new("blue", &registry).unwrap();
-        let mut counters = Counters { moves_in: 3, handover_latency_sum_ms: 1500, ..Counters::default() };
+        let mut counters = Counters { moves_in: 3, handover_latency_sum_ms: 1500, handover_gap_sum: 2, ..Counters::default() };
+        counters.handover_gap[0] = 5;
+        counters.handover_gap[2] = 1;
         counters.handover_latency[0] = 2;
         counters.handover_latency[LATENCY_BOUNDS_MS.len()] = 1;
         metrics.ownership(&counters);
@@ -394,9 +491,24 @@ mod tests {
             "collector_cluster_handover_seconds_bucket{cluster_name=\"blue\",le=\"10\"} 2",
             "collector_cluster_handover_seconds_bucket{cluster_name=\"blue\",le=\"+Inf\"} 3",
             "collector_cluster_handover_seconds_sum{cluster_name=\"blue\"} 1.5",
+            "collector_cluster_handover_gap_slots_bucket{cluster_name=\"blue\",le=\"0\"} 5",
+            "collector_cluster_handover_gap_slots_bucket{cluster_name=\"blue\",le=\"2\"} 6",
+            "collector_cluster_handover_gap_slots_sum{cluster_name=\"blue\"} 2",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn skews_are_those_of_the_live_members() {
+        let registry = Registry::new();
+        let metrics = Metrics::new("blue", &registry).unwrap();
+        metrics.clock_skews([("a".into(), -1_500), ("b".into(), 3)].into_iter());
+        metrics.clock_skews([("b".into(), 4), ("c".into(), 0)].into_iter());
+        let text = text(&registry);
+        let shown: Vec<_> = text.lines().filter(|line| line.starts_with("collector_cluster_clock_skew_seconds")).collect();
+        let series = |peer, value| format!("collector_cluster_clock_skew_seconds{{cluster_name=\"blue\",peer=\"{peer}\"}} {value}");
+        assert_eq!(shown, [series("b", "0.004"), series("c", "0")]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Join addresses: what `--cluster.join-addresses` accepts and which socket addresses it stands for. The rules are Alloy's: an
 //! optional port (else the node's own listen port), a prefix that names the kind of lookup, or without one the first of IP,
-//! A/AAAA and SRV that yields something. Dialling what comes out is `node`'s business.
+//! A/AAAA and SRV that yields something. Peers that are discovered otherwise are one more address here. Dialling what comes out is
+//! `node`'s business.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -14,8 +16,16 @@ use async_trait::async_trait;
 use hickory_resolver::{TokioResolver, net::NetError, proto::rr::RData};
 use tokio::time::timeout;
 
+use crate::{
+    discovery::{DiscoveryError, PeerDiscovery},
+    transport::Step,
+};
+
 /// Longest wait for the lookups of one address.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for a discovery: it may take several requests.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Most addresses taken from one name: more is no list of peers.
 const MAX_ADDRESSES: usize = 1024;
@@ -70,6 +80,22 @@ impl FromStr for JoinAddress {
 impl fmt::Display for JoinAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Where a node looks for peers.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Address(JoinAddress),
+    Discovery(Arc<dyn PeerDiscovery>),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Discovery(discovery) => write!(f, "--cluster.discover-peers ({})", discovery.name()),
+        }
     }
 }
 
@@ -180,16 +206,29 @@ pub struct ResolveError {
     pub absent: bool,
     /// What was tried and came of it.
     pub cause: String,
+    /// `dns`, or `discovery`.
+    pub step: Step,
+    remedy: Cow<'static, str>,
 }
 
 impl ResolveError {
-    /// What an operator can do.
-    pub fn remedy(&self) -> &'static str {
-        if self.absent {
+    fn dns(absent: bool, cause: String) -> Self {
+        let remedy = if absent {
             "check the name; for a Kubernetes headless service set publishNotReadyAddresses so that starting pods are found"
         } else {
             "check the name servers in /etc/resolv.conf and whether this host reaches them"
-        }
+        };
+        Self { absent, cause, step: Step::Dns, remedy: remedy.into() }
+    }
+
+    /// Never absent: somebody may be there.
+    fn discovery(error: DiscoveryError) -> Self {
+        Self { absent: false, cause: error.cause, step: Step::Discovery, remedy: error.remedy }
+    }
+
+    /// What an operator can do.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
     }
 }
 
@@ -207,21 +246,32 @@ impl Resolver {
         Self { dns, default_port }
     }
 
+    /// The addresses that `source` stands for now, sorted, each once.
+    pub(crate) async fn find(&self, source: &Source) -> Result<Vec<SocketAddr>, ResolveError> {
+        match source {
+            Source::Address(address) => self.resolve(address).await,
+            Source::Discovery(discovery) => Ok(self.addrs(discovered(&**discovery).await?)),
+        }
+    }
+
     /// The addresses that `address` stands for now, sorted, each once.
     ///
     /// # Errors
     /// If there is none.
     pub async fn resolve(&self, address: &JoinAddress) -> Result<Vec<SocketAddr>, ResolveError> {
-        let found = timeout(LOOKUP_TIMEOUT, self.ips(address)).await.unwrap_or_else(|_| {
-            let cause = format!("DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs());
-            Err(ResolveError { absent: false, cause })
-        })?;
-        let port = address.port.unwrap_or(self.default_port);
-        let mut addrs: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
+        let ips = timeout(LOOKUP_TIMEOUT, self.ips(address))
+            .await
+            .unwrap_or_else(|_| Err(ResolveError::dns(false, format!("DNS gave no answer within {} s", LOOKUP_TIMEOUT.as_secs()))));
+        Ok(self.addrs(ips?.into_iter().map(|ip| (ip, address.port))))
+    }
+
+    fn addrs(&self, found: impl IntoIterator<Item = (IpAddr, Option<u16>)>) -> Vec<SocketAddr> {
+        let with_port = |(ip, port): (IpAddr, Option<u16>)| SocketAddr::new(ip.to_canonical(), port.unwrap_or(self.default_port));
+        let mut addrs: Vec<_> = found.into_iter().map(with_port).collect();
         addrs.sort_unstable();
         addrs.dedup();
         addrs.truncate(MAX_ADDRESSES);
-        Ok(addrs)
+        addrs
     }
 
     async fn ips(&self, address: &JoinAddress) -> Result<Vec<IpAddr>, ResolveError> {
@@ -239,7 +289,7 @@ impl Resolver {
                 };
                 self.srv_records(host)
                     .await
-                    .map_err(|second| ResolveError { absent: first.absent && second.absent, cause: format!("{first}; {second}") })
+                    .map_err(|second| ResolveError::dns(first.absent && second.absent, format!("{first}; {second}")))
             }
         }
     }
@@ -269,13 +319,29 @@ impl Resolver {
     }
 }
 
+/// Asks the discovery. One that works finds at least the node itself: nobody at all is taken for a mistake in its arguments, and somebody
+/// may be there.
+async fn discovered(discovery: &dyn PeerDiscovery) -> Result<Vec<(IpAddr, Option<u16>)>, ResolveError> {
+    let found = timeout(DISCOVERY_TIMEOUT, discovery.peers()).await.unwrap_or_else(|_| {
+        let cause = format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs());
+        Err(DiscoveryError { cause, remedy: "check whether this host reaches the source".into() })
+    });
+    match found.map_err(ResolveError::discovery)? {
+        nobody if nobody.is_empty() => Err(ResolveError::discovery(DiscoveryError {
+            cause: "it finds no peers, not even this node".to_owned(),
+            remedy: "check its namespace, selectors or filters".into(),
+        })),
+        found => Ok(found),
+    }
+}
+
 fn found<T>(records: &str, name: &str, result: Result<Vec<T>, LookupError>) -> Result<Vec<T>, ResolveError> {
     let error = match result {
         Ok(found) if !found.is_empty() => return Ok(found),
         Ok(_) => LookupError::Absent,
         Err(error) => error,
     };
-    Err(ResolveError { absent: error == LookupError::Absent, cause: format!("{records} lookup of {name}: {error}") })
+    Err(ResolveError::dns(error == LookupError::Absent, format!("{records} lookup of {name}: {error}")))
 }
 
 #[cfg(test)]

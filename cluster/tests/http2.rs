@@ -155,9 +155,9 @@ async fn a_node_that_leaves_hands_everything_over_and_is_gone_at_once() {
     let keys: Vec<u64> = (0..60).collect();
     let components: Vec<_> = nodes.iter().map(|node| Component::claim(&node.cluster, "scrape", &keys, 10_000)).collect();
     let all: Vec<_> = components.iter().collect();
-    within(BOUND, "each key has one holder", || each_held_once(&all, &keys)).await;
+    // Those that claimed first may hold all for a moment.
+    within(BOUND, "each key has one holder, and a its share", || each_held_once(&all, &keys) && !components[0].keys().is_empty()).await;
     let moving = components[0].keys();
-    assert!(!moving.is_empty(), "a has its share");
 
     let report = nodes[0].cluster.leave(Duration::from_secs(30)).await;
     assert!(report.drained && report.keys_left == 0, "{report:?}");

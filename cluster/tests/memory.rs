@@ -6,7 +6,7 @@ mod fleet;
 
 use std::time::Duration;
 
-use cluster::{Clock, JoinEvent, State, Step, memory::Network};
+use cluster::{Clock, JoinEvent, State, Step, memory::Network, ownership::KeySpec};
 use fleet::{Component, MemoryNode, clock, each_held_once, memory_addr as addr, names, participants, within};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -369,4 +369,84 @@ async fn when_two_fleets_meet_the_later_process_of_a_name_keeps_it_and_the_other
             && names(&older.cluster, |peer| peer.is_self && peer.state == State::Viewer) == ["b"]
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_discover_other_keys_for_two_minutes_are_noticed_by_all_and_nothing_else_happens() {
+    const MISMATCH: &str = "collector_cluster_target_set_mismatch";
+    let (network, clock) = (Network::new(), clock());
+    let nodes = fleet(&network, &clock, 3).await;
+    nodes.iter().for_each(|node| node.cluster.set_config_hash("abc"));
+    let mut claims: Vec<_> = nodes.iter().map(|node| node.cluster.claims("scrape")).collect();
+    let set = |claims: &cluster::Claims, keys: std::ops::Range<u64>| {
+        claims.set_keys(keys.map(|key| KeySpec { key, interval_ms: 1_000 }).collect());
+    };
+    let mismatches = || nodes.iter().map(|node| node.metric(MISMATCH).unwrap()).collect::<Vec<_>>();
+    // Each list comes to each node at its own time, as long as a discovery takes.
+    for round in 0..10_u64 {
+        for claims in &claims {
+            set(claims, 0..40 + round);
+            tokio::time::sleep(Duration::from_secs(15)).await;
+        }
+        assert_eq!(mismatches(), [0.0; 3]);
+    }
+    set(&claims[2], 0..38);
+    tokio::time::sleep(Duration::from_secs(115)).await;
+    assert_eq!(mismatches(), [0.0; 3], "a discovery may lag");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
+    let peer = |node: usize, name: &str| nodes[node].cluster.peers().iter().find(|peer| peer.name == name).unwrap().clone();
+    let shown: Vec<_> = NAMES[..3].iter().map(|name| (peer(0, name).keys, peer(0, name).keys_differ)).collect();
+    assert_eq!(shown, [(Some(49), false), (Some(49), false), (Some(38), true)]);
+    assert!(peer(2, "a").keys_differ && !peer(2, "c").keys_differ, "to c, the others differ");
+    nodes[2].cluster.set_config_hash("def");
+    within(Duration::from_secs(3), "another configuration may have other targets", || mismatches() == [0.0; 3]).await;
+    nodes[2].cluster.set_config_hash("abc");
+    tokio::time::sleep(Duration::from_secs(125)).await;
+    assert_eq!(mismatches(), [1.0, 1.0, 2.0]);
+    set(&claims[2], 0..49);
+    within(Duration::from_secs(12), "they agree", || mismatches() == [0.0; 3]).await;
+    assert!(!peer(0, "c").keys_differ);
+    assert!(tokio::time::timeout(Duration::from_secs(5), claims[0].next_event()).await.is_ok(), "and all the time they shared the keys");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_shows_at_both_ends_and_one_that_agrees_does_not() {
+    let network = Network::new();
+    let ahead = Clock::virtual_from(Duration::from_millis(1_700_000_003_000));
+    let peers = [addr(1), addr(2), addr(3)];
+    let nodes = [
+        MemoryNode::start(&network, &clock(), "a", addr(1), &peers),
+        MemoryNode::start(&network, &ahead, "b", addr(2), &peers),
+        MemoryNode::start(&network, &clock(), "c", addr(3), &peers),
+    ];
+    within(Duration::from_secs(8), "all are participants", || all_see(&nodes, &NAMES[..3])).await;
+    let skew = |node: &MemoryNode, peer: &str| {
+        node.metric(&format!("collector_cluster_clock_skew_seconds{{cluster_name=\"test\",peer=\"{peer}\"}}"))
+    };
+    within(Duration::from_secs(8), "all skews are known", || {
+        [(0, "b"), (0, "c"), (1, "a"), (1, "c"), (2, "a"), (2, "b")].iter().all(|(node, peer)| skew(&nodes[*node], peer).is_some())
+    })
+    .await;
+    let near = |got: Option<f64>, expected: f64| got.is_some_and(|got| (got - expected).abs() < 0.05);
+    assert!(near(skew(&nodes[0], "b"), 3.0) && near(skew(&nodes[1], "a"), -3.0), "{:?}", skew(&nodes[0], "b"));
+    assert!(near(skew(&nodes[0], "c"), 0.0));
+    let told: Vec<_> = nodes[0].cluster.peers().iter().map(|peer| (peer.name.clone(), peer.clock_ahead_ms)).collect();
+    assert!(matches!(&told[..], [(_, None), (b, Some(2_950..3_050)), (_, Some(-50..50))] if b == "b"), "{told:?}");
+
+    nodes[1].crash();
+    within(Duration::from_secs(20), "a lost member shows no more", || skew(&nodes[0], "b").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lacks_a_stream_to_a_member_says_that_it_is_not_well() {
+    let (network, clock) = (Network::new(), clock());
+    let nodes = fleet(&network, &clock, 3).await;
+    let score = || nodes[0].metric("cluster_node_gossip_health_score").unwrap();
+    within(Duration::from_secs(4), "all streams are open", || score() == 0.0).await;
+    network.cut(addr(1), addr(2));
+    network.reset(addr(1), addr(2));
+    within(Duration::from_secs(5), "the missing stream counts", || score() == 1.0).await;
+    network.heal(addr(1), addr(2));
+    within(Duration::from_secs(10), "it is open again", || score() == 0.0).await;
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Basis, Clock, memory::Network};
+use cluster::{Basis, Clock, domain_of_rank, memory::Network};
 use fleet::{Component, MemoryNode, clock, each_held_once, memory_addr, participants, within};
 
 const DOMAIN: &str = "prometheus.scrape.pods";
@@ -147,4 +147,31 @@ async fn the_line_of_candidates_begins_with_the_holder_and_says_why() {
         assert!(matches!(line[0].basis, Basis::Ring | Basis::Table) && line[0].knows);
         assert!(line.len() == 4 && line[1..].iter().all(|candidacy| candidacy.basis == Basis::Fallback));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_of_a_key_are_held_in_different_zones_and_each_copy_is_whole() {
+    let (network, clock) = (Network::new(), clock());
+    let peers: Vec<_> = (1..=4).map(memory_addr).collect();
+    let nodes: Vec<_> = (0..4_u8)
+        .map(|index| {
+            let zone = ["north", "south"][usize::from(index % 2)];
+            let zoned = |config: &mut cluster::Config| config.zone = zone.to_owned();
+            MemoryNode::start_with(&network, &clock, &format!("node-{index}"), memory_addr(index + 1), &peers, zoned)
+        })
+        .collect();
+    let claim = |rank: u32| -> Vec<Component> {
+        nodes.iter().map(|node| Component::claim(&node.cluster, &domain_of_rank(DOMAIN, rank), &keys(), 10_000)).collect()
+    };
+    let copies = [claim(0), claim(1)];
+    let whole = |copies: &[Component]| each_held_once(&copies.iter().collect::<Vec<_>>(), &keys());
+    within(BALANCED, "each copy is whole", || whole(&copies[0]) && whole(&copies[1])).await;
+    for key in keys() {
+        let [first, second] = [0, 1].map(|rank| copies[rank].iter().position(|node| node.keys().contains(&key)).unwrap());
+        assert_ne!(first % 2, second % 2, "key {key} is on nodes {first} and {second}, in one zone");
+    }
+    assert_eq!(nodes[0].cluster.peers()[3].zone, "south");
+    nodes[2].crash();
+    let left = |copies: &[Component]| whole(&[copies[0].clone(), copies[1].clone(), copies[3].clone()]);
+    within(BALANCED, "the others have the dead node's copies", || left(&copies[0]) && left(&copies[1])).await;
 }

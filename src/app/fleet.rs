@@ -1,55 +1,64 @@
-//! The node of the fleet as the command line describes it: name, addresses, key.
+//! The node of the fleet as the command line describes it: name, addresses, where its peers are. Whom it trusts is in `trust`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use cluster::{Cluster, Config, Key, MAX_KEY_BYTES, State};
+use cluster::{Cluster, Config, State};
+use net::MutualTls;
 use prometheus::Registry;
 use tokio::runtime::Handle;
 
-use super::Options;
+use super::trust::Trust;
+use super::{Options, discovery};
 use crate::cli::{ClusterFlags, VERSION};
+
+/// A node, and what the listener needs to accept its peers.
+pub struct Fleet {
+    /// The node.
+    pub cluster: Cluster,
+    /// TLS, if peers speak it.
+    pub tls: Option<Arc<MutualTls>>,
+}
 
 /// Starts the node as a viewer; `None` if clustering is off. Runs on the present runtime, the control runtime.
 ///
 /// # Errors
 /// A flag that can't work, with its name.
-pub fn start(options: &Options, listening: SocketAddr, registry: &Registry) -> Result<Option<Cluster>> {
+pub fn start(options: &Options, listening: SocketAddr, registry: &Registry) -> Result<Option<Fleet>> {
     let flags = &options.flags.cluster;
     if !flags.enabled {
         return Ok(None);
     }
     let name = flags.node_name.clone().unwrap_or_else(hostname);
     let advertised = advertised(flags, listening)?;
+    let mut trust = Trust::new(flags)?;
     let config = Config {
         cluster_name: flags.name.clone(),
+        zone: flags.zone.clone(),
         default_port: listening.port(),
         rejoin_interval: flags.rejoin_interval,
         max_join_peers: flags.max_join_peers,
         wait_for_size: flags.wait_for_size,
         wait_timeout: flags.wait_timeout,
-        key: flags.key_file.as_deref().map(read_key).transpose()?,
+        key: trust.key()?,
+        tls: trust.peers(),
+        discovery: discovery::of(&flags.discover_peers)?,
         version: VERSION.to_owned(),
+        partition_policy: flags.partition_policy,
+        forget_after: flags.forget_after,
         ..Config::new(name, advertised)
     };
     let config = config.joining(flags.join_addresses.iter().map(String::as_str)).context("--cluster.join-addresses")?;
-    Ok(Some(Cluster::start(config, registry, &Handle::current())?))
+    let cluster = Cluster::start(config, registry, &Handle::current())?;
+    let tls = trust.listener();
+    trust.watch(cluster.clone(), registry)?;
+    Ok(Some(Fleet { cluster, tls }))
 }
 
 /// Whether this node takes its share of the work.
 pub fn is_admitting(cluster: &Cluster) -> bool {
-    cluster.peers().iter().any(|peer| peer.is_self && peer.ready && peer.state == State::Participant)
-}
-
-fn read_key(path: &Path) -> Result<Key> {
-    let shown = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("can't read --cluster.key-file {shown}"))?.len();
-    if size > MAX_KEY_BYTES as u64 + 2 {
-        bail!("--cluster.key-file {shown} has {size} bytes; a key has at most {MAX_KEY_BYTES}");
-    }
-    let content = std::fs::read(path).with_context(|| format!("can't read --cluster.key-file {shown}"))?;
-    Key::new(&content).with_context(|| format!("--cluster.key-file {shown}"))
+    cluster.has_majority() && cluster.peers().iter().any(|peer| peer.is_self && peer.ready && peer.state == State::Participant)
 }
 
 fn hostname() -> String {

@@ -1,16 +1,16 @@
-//! `collector demo`: a fleet on this machine with everything that it needs, changed on the way, and judged.
+//! `collector demo`: the default scenario of `collector loadtest` with fewer options, to see a fleet at work.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use loadtest::demo::{self, DemoOptions};
+use loadtest::engine::EngineOptions;
+use loadtest::load::Load;
+use loadtest::scenario::Scenario;
 
 use super::flags::go_duration;
-
-/// Ended by Ctrl-C, as shells count it.
-const INTERRUPTED: u8 = 130;
+use super::loadtest::{engine_options, play};
 
 #[derive(Args)]
 pub struct Demo {
@@ -36,22 +36,9 @@ pub struct Demo {
 
 impl Demo {
     pub fn execute(self) -> Result<ExitCode> {
-        let binary = std::env::current_exe().context("can't find the running program")?;
-        let options = DemoOptions {
-            nodes: self.nodes,
-            targets: self.targets,
-            series: self.series,
-            interval: self.interval,
-            for_: self.for_,
-            plain: self.plain,
-            ..DemoOptions::new(binary)
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let verdict = runtime.block_on(demo::run(options))?;
-        Ok(match verdict {
-            verdict if verdict.interrupted => INTERRUPTED.into(),
-            verdict if verdict.passed => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        let (targets, series, interval) = (Some(self.targets), Some(self.series), Some(self.interval));
+        let load = Load { targets, series, interval, ..Load::default() };
+        let scenario = Scenario { name: "demo".to_owned(), load, ..Scenario::story(self.nodes, Some(self.for_)) };
+        play(EngineOptions { cluster_name: "demo".to_owned(), plain: self.plain, ..engine_options()? }, scenario)
     }
 }

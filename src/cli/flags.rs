@@ -73,6 +73,15 @@ pub struct ClusterFlags {
     /// Members to join: HOST[:PORT], also with dns+, dnssrv+ or dnssrvnoa+ before it
     #[arg(long = "cluster.join-addresses", env = "COLLECTOR_CLUSTER_JOIN_ADDRESSES", value_delimiter = ',', value_name = "ADDRESSES")]
     pub join_addresses: Vec<String>,
+    /// Where to ask for members instead, as in `provider=k8s label_selector="app=collector"`
+    #[arg(
+        long = "cluster.discover-peers",
+        env = "COLLECTOR_CLUSTER_DISCOVER_PEERS",
+        default_value = "",
+        hide_env_values = true,
+        value_name = "PAIRS"
+    )]
+    pub discover_peers: String,
     /// How often the join addresses are tried again; 0s for never
     #[arg(long = "cluster.rejoin-interval", env = "COLLECTOR_CLUSTER_REJOIN_INTERVAL", default_value = "60s", value_parser = go_duration, value_name = "DURATION")]
     pub rejoin_interval: Duration,
@@ -82,12 +91,36 @@ pub struct ClusterFlags {
     /// Name of the fleet; nodes of another name are refused
     #[arg(long = "cluster.name", env = "COLLECTOR_CLUSTER_NAME", default_value = "", value_name = "NAME")]
     pub name: String,
+    /// Where this node is, such as an availability zone: copies of a target are scraped in different zones
+    #[arg(long = "cluster.zone", env = "COLLECTOR_CLUSTER_ZONE", default_value = "", value_name = "NAME")]
+    pub zone: String,
     /// A new fleet waits for this many nodes before it scrapes; 0 for no wait
     #[arg(long = "cluster.wait-for-size", env = "COLLECTOR_CLUSTER_WAIT_FOR_SIZE", default_value_t = 0, value_name = "N")]
     pub wait_for_size: usize,
     /// How long it waits at most; 0s for ever
     #[arg(long = "cluster.wait-timeout", env = "COLLECTOR_CLUSTER_WAIT_TIMEOUT", default_value = "0s", value_parser = go_duration, value_name = "DURATION")]
     pub wait_timeout: Duration,
+    /// Speak TLS with the other members, and let nobody join without a certificate of the same authority
+    #[arg(long = "cluster.enable-tls", env = "COLLECTOR_CLUSTER_ENABLE_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub enable_tls: Option<bool>,
+    /// File with the authority's certificate
+    #[arg(long = "cluster.tls-ca-path", env = "COLLECTOR_CLUSTER_TLS_CA_PATH", value_name = "FILE")]
+    pub tls_ca_path: Option<String>,
+    /// File with this node's certificate
+    #[arg(long = "cluster.tls-cert-path", env = "COLLECTOR_CLUSTER_TLS_CERT_PATH", value_name = "FILE")]
+    pub tls_cert_path: Option<String>,
+    /// File with this node's private key
+    #[arg(long = "cluster.tls-key-path", env = "COLLECTOR_CLUSTER_TLS_KEY_PATH", value_name = "FILE")]
+    pub tls_key_path: Option<String>,
+    /// Name that the members' certificates bear [default: the address of each]
+    #[arg(long = "cluster.tls-server-name", env = "COLLECTOR_CLUSTER_TLS_SERVER_NAME", value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// What the sides of a split fleet do: `both` work, or only the one with a `majority` of the members
+    #[arg(long = "cluster.partition-policy", env = "COLLECTOR_CLUSTER_PARTITION_POLICY", default_value_t = cluster::PartitionPolicy::Both, value_name = "POLICY")]
+    pub partition_policy: cluster::PartitionPolicy,
+    /// With `majority`: after how long a member that is gone without a goodbye no longer counts; 0s for never
+    #[arg(long = "cluster.forget-after", env = "COLLECTOR_CLUSTER_FORGET_AFTER", default_value = "1h", value_parser = go_duration, value_name = "DURATION")]
+    pub forget_after: Duration,
     /// File with the key that all members share; peers without it are refused
     #[arg(long = "cluster.key-file", env = "COLLECTOR_CLUSTER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -125,18 +158,6 @@ struct ForeignFlags {
     bypass_conversion_errors: Option<bool>,
     #[arg(long = "config.extra-args", env = "COLLECTOR_CONFIG_EXTRA_ARGS", hide = true, allow_hyphen_values = true)]
     config_extra_args: Option<String>,
-    #[arg(long = "cluster.discover-peers", env = "COLLECTOR_CLUSTER_DISCOVER_PEERS", hide = true)]
-    discover_peers: Option<String>,
-    #[arg(long = "cluster.enable-tls", env = "COLLECTOR_CLUSTER_ENABLE_TLS", hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    enable_tls: Option<bool>,
-    #[arg(long = "cluster.tls-ca-path", env = "COLLECTOR_CLUSTER_TLS_CA_PATH", hide = true)]
-    tls_ca_path: Option<String>,
-    #[arg(long = "cluster.tls-cert-path", env = "COLLECTOR_CLUSTER_TLS_CERT_PATH", hide = true)]
-    tls_cert_path: Option<String>,
-    #[arg(long = "cluster.tls-key-path", env = "COLLECTOR_CLUSTER_TLS_KEY_PATH", hide = true)]
-    tls_key_path: Option<String>,
-    #[arg(long = "cluster.tls-server-name", env = "COLLECTOR_CLUSTER_TLS_SERVER_NAME", hide = true)]
-    tls_server_name: Option<String>,
     #[arg(long = "cluster.use-discovery-v1", env = "COLLECTOR_CLUSTER_USE_DISCOVERY_V1", hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     use_discovery_v1: Option<bool>,
     #[arg(long = "windows.priority", env = "COLLECTOR_WINDOWS_PRIORITY", hide = true)]
@@ -150,14 +171,50 @@ impl RunFlags {
     /// Names the flag, the reason and the remedy.
     pub fn check(&self) -> Result<()> {
         self.foreign.check()?;
-        if self.cluster.enabled && self.cluster.key_file.is_none() && !self.cluster.insecure && !binds_loopback(&self.listen_addr) {
+        self.cluster.check()?;
+        let cluster = &self.cluster;
+        let guarded = cluster.key_file.is_some() || cluster.tls() || cluster.insecure;
+        if cluster.enabled && !guarded && !binds_loopback(&self.listen_addr) {
             bail!(
                 "clustering on {}, which others can reach, would let anybody join: give --cluster.key-file=FILE (a key that all members \
-                 share), or listen on 127.0.0.1, or accept the risk with --cluster.insecure (--cluster.enable-tls is not supported yet)",
+                 share) or --cluster.enable-tls with --cluster.tls-ca-path, --cluster.tls-cert-path and --cluster.tls-key-path \
+                 (certificates of one authority), or listen on 127.0.0.1, or accept the risk with --cluster.insecure",
                 self.listen_addr
             );
         }
         Ok(())
+    }
+}
+
+impl ClusterFlags {
+    /// Whether members speak TLS with each other.
+    pub fn tls(&self) -> bool {
+        self.enable_tls == Some(true)
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.join_addresses.is_empty() && !self.discover_peers.is_empty() {
+            bail!("--cluster.join-addresses (or --peers) and --cluster.discover-peers exclude each other; leave one of them out");
+        }
+        let files = [
+            ("--cluster.tls-ca-path", &self.tls_ca_path),
+            ("--cluster.tls-cert-path", &self.tls_cert_path),
+            ("--cluster.tls-key-path", &self.tls_key_path),
+        ];
+        if self.tls() {
+            let missing: Vec<&str> = files.iter().filter(|(_, path)| path.is_none()).map(|(flag, _)| *flag).collect();
+            if !missing.is_empty() {
+                bail!("--cluster.enable-tls needs {} too", missing.join(", "));
+            }
+        }
+        let given = files.into_iter().chain([("--cluster.tls-server-name", &self.tls_server_name)]).find(|(_, value)| value.is_some());
+        match given {
+            // Told explicitly that there is to be no TLS, one need not take the files away.
+            Some((flag, _)) if self.enable_tls.is_none() => {
+                bail!("{flag} has no effect without --cluster.enable-tls; give that too, or --cluster.enable-tls=false")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -172,28 +229,14 @@ impl ForeignFlags {
             ("--feature.community-components.enabled", on(self.community_components)),
             ("--config.bypass-conversion-errors", on(self.bypass_conversion_errors)),
             ("--config.extra-args", self.config_extra_args.is_some()),
-            ("--cluster.discover-peers", self.discover_peers.as_deref().is_some_and(|peers| !peers.is_empty())),
-            ("--cluster.enable-tls", on(self.enable_tls)),
-            ("--cluster.tls-ca-path", self.tls_ca_path.is_some()),
-            ("--cluster.tls-cert-path", self.tls_cert_path.is_some()),
-            ("--cluster.tls-key-path", self.tls_key_path.is_some()),
-            ("--cluster.tls-server-name", self.tls_server_name.is_some()),
         ];
         if let Some((flag, _)) = unsupported.iter().find(|(_, given)| *given) {
-            bail!("{flag} is not supported yet; leave it out{}", remedy(flag));
+            bail!("{flag} is not supported yet; leave it out");
         }
         match self.config_format.as_deref() {
             None | Some("alloy") => Ok(()),
             Some(other) => bail!("--config.format={other} is not supported yet; only `alloy` is"),
         }
-    }
-}
-
-fn remedy(flag: &str) -> &'static str {
-    match flag {
-        "--cluster.discover-peers" => " and name the peers with --cluster.join-addresses (DNS names are resolved again and again)",
-        flag if flag.starts_with("--cluster.") => " and protect the cluster with --cluster.key-file",
-        _ => "",
     }
 }
 
@@ -255,9 +298,7 @@ mod tests {
 
     #[test]
     fn a_flag_without_its_feature_is_refused_by_name() {
-        for flag in
-            ["--cluster.discover-peers=provider=k8s", "--cluster.enable-tls", "--server.http.enable-graphql", "--config.format=static"]
-        {
+        for flag in ["--server.http.enable-pprof", "--server.http.enable-graphql", "--config.format=static"] {
             let error = parse(&[flag]).check().unwrap_err().to_string();
             assert!(error.contains("not supported yet") && error.contains(flag.split('=').next().unwrap()), "{error}");
         }
@@ -267,12 +308,39 @@ mod tests {
     #[test]
     fn an_open_cluster_off_loopback_is_refused_and_names_the_ways_out() {
         let error = parse(&["--cluster.enabled", "--server.http.listen-addr=0.0.0.0:12345"]).check().unwrap_err().to_string();
-        for flag in ["--cluster.key-file", "--cluster.insecure", "--cluster.enable-tls"] {
+        for flag in ["--cluster.key-file", "--cluster.insecure", "--cluster.enable-tls", "--cluster.tls-ca-path"] {
             assert!(error.contains(flag), "{error}");
         }
+        parse(&[&["--cluster.enabled", "--server.http.listen-addr=0.0.0.0:1"], &TLS[..]].concat()).check().unwrap();
         parse(&["--cluster.enabled", "--server.http.listen-addr=0.0.0.0:1", "--cluster.insecure"]).check().unwrap();
         parse(&["--cluster.enabled", "--server.http.listen-addr=0.0.0.0:1", "--cluster.key-file=k"]).check().unwrap();
         parse(&["--cluster.enabled", "--server.http.listen-addr=[::1]:1"]).check().unwrap();
+    }
+
+    const TLS: [&str; 4] = ["--cluster.enable-tls", "--cluster.tls-ca-path=a", "--cluster.tls-cert-path=c", "--cluster.tls-key-path=k"];
+
+    #[test]
+    fn tls_needs_all_its_files_and_files_need_tls() {
+        assert!(parse(&TLS).cluster.tls());
+        parse(&TLS).check().unwrap();
+        for missing in &TLS[1..] {
+            let given: Vec<&str> = TLS.into_iter().filter(|flag| flag != missing).collect();
+            let error = parse(&given).check().unwrap_err().to_string();
+            assert!(error.contains(missing.split('=').next().unwrap()), "{error}");
+        }
+        for alone in [TLS[1], TLS[2], TLS[3], "--cluster.tls-server-name=n"] {
+            let error = parse(&[alone]).check().unwrap_err().to_string();
+            assert!(error.contains(alone.split('=').next().unwrap()) && error.contains("--cluster.enable-tls"), "{error}");
+            parse(&[alone, "--cluster.enable-tls=false"]).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn peers_are_named_or_discovered() {
+        let error = parse(&["--cluster.discover-peers=provider=k8s token=hunter2", "--cluster.join-addresses=a"]).check().unwrap_err();
+        assert!(error.to_string().contains("exclude each other") && !error.to_string().contains("hunter2"), "{error}");
+        parse(&["--cluster.discover-peers=provider=k8s"]).check().unwrap();
+        parse(&["--cluster.discover-peers=", "--cluster.join-addresses=a"]).check().unwrap();
     }
 
     #[test]

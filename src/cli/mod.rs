@@ -6,6 +6,7 @@ mod demo;
 mod flags;
 mod fmt;
 mod join;
+mod loadtest;
 mod run;
 mod tools;
 mod validate;
@@ -26,6 +27,7 @@ Examples:
   collector join --peers 10.0.0.1:12345 config.alloy  run a member of a fleet that shares the scraping
   collector cluster nodes                           see who is in the fleet of the node on this machine
   collector demo                                    see a fleet at work, without any configuration
+  collector loadtest --targets 500 --interval 15s   see what a load costs, and what changes of the fleet do to it
 
 Every flag can be given as an environment variable: --server.http.listen-addr is COLLECTOR_SERVER_HTTP_LISTEN_ADDR.";
 
@@ -47,6 +49,8 @@ enum Command {
     Cluster(cluster::Cluster),
     /// Start a fleet on this machine, with targets and a receiver, change it, and judge every sample
     Demo(demo::Demo),
+    /// Play a scenario on a fleet on this machine and judge every sample: to size a fleet, or to see what a change costs
+    Loadtest(Box<loadtest::Loadtest>),
     /// Format a configuration
     #[command(alias = "format")]
     Fmt(fmt::Fmt),
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Join(join) => join.execute(),
         Command::Cluster(cluster) => cluster.execute(),
         Command::Demo(demo) => demo.execute(),
+        Command::Loadtest(loadtest) => loadtest.execute(),
         Command::Fmt(fmt) => fmt.execute(),
         Command::Validate(validate) => validate.execute(),
         Command::Tools(tools) => tools.execute(),

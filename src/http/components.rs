@@ -29,12 +29,22 @@ pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Response {
     found.unwrap_or_else(|| (StatusCode::NOT_FOUND, "no such component\n").into_response())
 }
 
-/// The members of the fleet; none if clustering is off.
+/// The members of the fleet; none if clustering is off. Beyond what Alloy tells: how many keys of targets each has discovered, and whether
+/// they differ from this node's.
 pub async fn peers(State(api): State<Api>) -> Json<Value> {
     let peers = api.cluster.map(|cluster| cluster.peers().to_vec()).unwrap_or_default();
-    let shown = peers
-        .iter()
-        .map(|peer| json!({ "name": peer.name, "addr": peer.addr.to_string(), "isSelf": peer.is_self, "state": peer.state.to_string() }));
+    let shown = peers.iter().map(|peer| {
+        json!({
+            "name": peer.name,
+            "addr": peer.addr.to_string(),
+            "isSelf": peer.is_self,
+            "state": peer.state.to_string(),
+            "targetKeys": peer.keys,
+            "targetsDiffer": peer.keys_differ,
+            // Not in Alloy: by how much its clock is ahead of this node's.
+            "clockSkewSeconds": peer.clock_ahead_ms.map(|ahead_ms| ahead_ms as f64 / 1000.0),
+        })
+    });
     Json(shown.collect())
 }
 

@@ -7,6 +7,7 @@ mod holding;
 mod listener;
 mod metrics;
 mod origin;
+mod places;
 mod simulate;
 mod targets;
 
@@ -20,8 +21,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-pub use listener::{Listener, bind};
+pub use listener::{Listener, MAX_CONNECTIONS, bind};
 pub use metrics::{Metrics, exposition_of};
+pub use places::Places;
+
 /// Lets other nodes ask what this one scrapes and how it sees keys.
 pub fn answer_peers(api: &Api, cluster: &cluster::Cluster) {
     targets::answer_peers(api, cluster);

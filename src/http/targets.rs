@@ -1,7 +1,7 @@
 //! `/api/v1/targets` in Prometheus' format: what this node scrapes, or with `?scope=cluster` what the whole fleet scrapes, answered by any
 //! node, with the owner of each target.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -158,14 +158,44 @@ impl Holders {
 }
 
 /// Targets that this node knows and nobody says to scrape. Of a partial answer, that can't be told.
+///
+/// Several targets may have one key, and nodes may know the same target under different labels: as many of this node's as the holder of
+/// their key scrapes under other labels are scraped.
 fn unowned(all: &NodeTargets, complete: bool) -> Vec<Value> {
-    let owned: BTreeSet<(String, String)> = all.active.iter().map(identity).collect();
-    let nobody = all.known.iter().filter(|target| complete && !owned.contains(&identity(target)));
-    nobody.cloned().collect()
+    if !complete {
+        return Vec::new();
+    }
+    let mut scraped: HashMap<Key, HashMap<String, usize>> = HashMap::new();
+    for target in &all.active {
+        *scraped.entry(key(target)).or_default().entry(identity(target)).or_default() += 1;
+    }
+    let is_scraped = |target: &&Value| {
+        let same = scraped.get_mut(&key(target)).and_then(|targets| targets.get_mut(&identity(target)));
+        same.filter(|same| **same > 0).map(|same| *same -= 1).is_some()
+    };
+    let (_, mut rest): (Vec<&Value>, Vec<&Value>) = all.known.iter().partition(is_scraped);
+    let mut strangers: HashMap<Key, usize> = scraped.into_iter().map(|(key, targets)| (key, targets.values().sum())).collect();
+    rest.retain(|target| match strangers.get_mut(&key(target)) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            false
+        }
+        _ => true,
+    });
+    rest.into_iter().cloned().collect()
 }
 
-fn identity(target: &Value) -> (String, String) {
-    (target["scrapePool"].to_string(), target["key"].to_string())
+/// A key within its pool.
+type Key = (String, String);
+
+fn key(target: &Value) -> Key {
+    let text = |field: &str| target[field].as_str().unwrap_or_default().to_owned();
+    (text("scrapePool"), text("key"))
+}
+
+/// What tells a target from others of its key.
+fn identity(target: &Value) -> String {
+    format!("{} {}", target["scrapeUrl"], target["labels"])
 }
 
 fn with_owner(mut target: Value, owner: &str) -> Value {
@@ -228,4 +258,38 @@ fn shown(pool: &str, target: &Target, status: &scrape::Status, owner: &str) -> V
 
 fn object(labels: &Labels) -> Value {
     labels.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(key: &str, shard: &str, owner: &str) -> Value {
+        json!({ "scrapePool": "p", "key": key, "labels": { "shard": shard }, "scrapeUrl": "http://h/metrics", "owner": owner })
+    }
+
+    fn unowned_of(active: &[Value], known: &[Value]) -> Vec<Value> {
+        let all = NodeTargets { active: active.to_vec(), known: known.to_vec(), dropped: Vec::new() };
+        assert!(unowned(&all, false).is_empty(), "who did not answer may have them");
+        unowned(&all, true)
+    }
+
+    #[test]
+    fn a_key_that_nobody_has_leaves_all_its_targets_unowned() {
+        let known = [target("1", "a", ""), target("1", "b", ""), target("2", "a", "")];
+        assert_eq!(unowned_of(&[target("2", "a", "n2")], &known), known[..2]);
+    }
+
+    #[test]
+    fn of_a_key_with_several_targets_only_those_are_unowned_that_its_holder_does_not_have() {
+        let known = [target("1", "a", ""), target("1", "b", "")];
+        assert_eq!(unowned_of(&[target("1", "b", "n2"), target("1", "a", "n2")], &known), [Value::Null; 0]);
+        assert_eq!(unowned_of(&[target("1", "b", "n2")], &known), [target("1", "a", "")]);
+    }
+
+    #[test]
+    fn a_target_that_its_holder_knows_under_other_labels_is_owned() {
+        let known = [target("1", "mine", ""), target("1", "same", "")];
+        assert_eq!(unowned_of(&[target("1", "theirs", "n2"), target("1", "same", "n2")], &known), [Value::Null; 0]);
+    }
 }

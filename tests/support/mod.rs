@@ -2,7 +2,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests: each uses a part, and fails by panicking
 
 pub mod hostile;
+pub mod member;
+pub mod papers;
 pub mod pipe;
+pub mod promql;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

@@ -14,9 +14,14 @@ use chitchat::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Identity, MAX_NAME_BYTES, Phase, Record, State, table::MEMORY};
+use super::{
+    Identity, MAX_NAME_BYTES, Phase, Record, State,
+    guard::{Guard, Verdict},
+    table::MEMORY,
+};
 use crate::{
     metrics::Metrics,
+    ownership::KeysDigest,
     placement::Version,
     transport::{frame::Kind, outbox::Outbox, wire::clean},
 };
@@ -86,7 +91,7 @@ impl Parts {
         inbox: mpsc::Receiver<(SocketAddr, Bytes)>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let wire = Wire { routes, inbox: Arc::new(tokio::sync::Mutex::new(inbox)), metrics };
+        let wire = Wire { routes, inbox: Arc::new(tokio::sync::Mutex::new(inbox)), metrics, guard: Guard::default() };
         Self { cluster, interval, wire }
     }
 
@@ -114,8 +119,10 @@ impl Parts {
             catchup_callback: None,
             extra_liveness_predicate: None,
         };
-        let handle = spawn_chitchat(config, values, &self.wire).await?;
-        Ok(Gossip { handle, parts: self.clone() })
+        let wire = Wire { guard: self.wire.guard.renewed(), ..self.wire.clone() };
+        let handle = spawn_chitchat(config, values, &wire).await?;
+        wire.guard.watch(handle.chitchat());
+        Ok(Gossip { handle, parts: Self { wire, ..self.clone() } })
     }
 }
 
@@ -137,10 +144,10 @@ impl Gossip {
         Ok(())
     }
 
-    /// Whether the loop has stopped.
+    /// Whether the loop has stopped, or takes nothing more.
     pub(crate) fn has_ended(&self) -> bool {
         use futures_util::FutureExt;
-        self.handle.termination_watcher().now_or_never().is_some()
+        self.parts.wire.guard.is_overrun() || self.handle.termination_watcher().now_or_never().is_some()
     }
 
     async fn restart(&mut self, record: &Record) -> anyhow::Result<()> {
@@ -196,8 +203,9 @@ fn seen(id: &ChitchatId, state: &NodeState, live: bool) -> Seen {
 }
 
 fn key_values(record: &Record) -> Vec<(String, String)> {
+    let targets = record.targets.map(|targets| ("targets", format!("{}:{:016x}", targets.count, targets.sum)));
     // The counter comes last: gossip spreads values in the order in which they were set.
-    [
+    let others = [
         ("state", record.state.as_str().to_owned()),
         ("phase", record.phase.number().to_string()),
         ("ready", record.ready.to_string()),
@@ -206,10 +214,17 @@ fn key_values(record: &Record) -> Vec<(String, String)> {
         ("config_hash", record.config_hash.clone()),
         ("placement", format!("{} {}", record.placement.epoch, record.placement.digest)),
         ("load", record.load.to_string()),
+        ("zone", record.zone.clone()),
+        ("policy", record.policy.to_string()),
         ("counter", record.counter.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    targets.into_iter().chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What `key_values` made of a digest.
+fn digest(text: &str) -> Option<KeysDigest> {
+    let (count, sum) = text.split_once(':')?;
+    Some(KeysDigest { count: count.parse().ok()?, sum: u64::from_str_radix(sum, 16).ok()? })
 }
 
 fn record(identity: Identity, state: &NodeState) -> Option<Record> {
@@ -228,6 +243,9 @@ fn record(identity: Identity, state: &NodeState) -> Option<Record> {
         config_hash: clean(state.get("config_hash")?),
         placement: state.get("placement").and_then(placement).unwrap_or_default(),
         load: state.get("load").and_then(|load| load.parse().ok()).unwrap_or_default(),
+        zone: state.get("zone").map(clean).unwrap_or_default(),
+        targets: state.get("targets").and_then(digest),
+        policy: state.get("policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
     })
 }
 
@@ -243,6 +261,7 @@ struct Wire {
     routes: Routes,
     inbox: Inbox,
     metrics: Arc<Metrics>,
+    guard: Guard,
 }
 
 #[async_trait]
@@ -260,7 +279,7 @@ impl Socket for Wire {
             Some(outbox) => {
                 outbox.push(Kind::Gossip, message.serialize_to_vec().into());
             }
-            None => self.metrics.tx_failed.inc(),
+            None => self.metrics.unsent(Kind::Gossip).inc(),
         }
         Ok(())
     }
@@ -272,11 +291,21 @@ impl Socket for Wire {
                 // The node is gone; its drop ends this loop.
                 return std::future::pending().await;
             };
+            self.metrics.rx_queue_length.dec();
+            match self.guard.judge(from, &payload).await {
+                Verdict::Take => {}
+                Verdict::Drop => {
+                    self.metrics.unread(Kind::Gossip).inc();
+                    continue;
+                }
+                Verdict::Stop => return std::future::pending().await,
+            }
             let mut bytes = &payload[..];
             match ChitchatMessage::deserialize(&mut bytes) {
                 Ok(message) if bytes.is_empty() => return Ok((from, message)),
                 _ => {
                     self.metrics.gossip_event("unknown_message");
+                    self.metrics.unread(Kind::Gossip).inc();
                     tracing::debug!(%from, "a message of gossip makes no sense");
                 }
             }
@@ -301,6 +330,9 @@ mod tests {
             config_hash: "abc".into(),
             placement: Version { epoch: 3, digest: u64::MAX },
             load: 7,
+            zone: "north".into(),
+            targets: Some(KeysDigest { count: 7, sum: u64::MAX }),
+            policy: crate::quorum::PartitionPolicy::Majority,
         }
     }
 
@@ -404,6 +436,83 @@ mod tests {
         b.link(&a);
         a.gossip.talk_to(b.record.identity.addr);
         until_seen(&b, &a.record).await;
+    }
+
+    /// A message from `from` with a digest of these names, and nothing else.
+    fn digest(names: impl Iterator<Item = String>) -> Bytes {
+        let names: Vec<_> = names.collect();
+        let mut message = vec![0x53, 0xb0, 0, 0];
+        message.extend((names.len() as u16).to_le_bytes());
+        for name in names {
+            message.extend((name.len() as u16).to_le_bytes());
+            message.extend(name.as_bytes());
+            message.extend(1_u64.to_le_bytes());
+            message.extend([4, 10, 9, 9, 9, 1, 0]);
+            message.extend([1; 24]);
+        }
+        message.extend([4, 0]);
+        message.extend(b"test");
+        message.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_invents_nodes_without_end_fills_nothing_and_stops_nothing() {
+        let (a, b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        for round in 0..50 {
+            let invented = (0..500).map(|index| format!("ghost-{round}-{index}"));
+            b.inbox.send((a.record.identity.addr, digest(invented))).await.unwrap();
+        }
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        let known = b.gossip.seen().await;
+        assert!(known.len() >= 500, "gossip is taken while there is room");
+        assert!(digest_bytes(known.iter().map(|seen| &*seen.identity.name)) <= MAX_DIGEST_BYTES);
+        assert!(!b.gossip.has_ended());
+    }
+
+    /// A message with a delta that sets ten values of 5 kB of a process, as versions from `first` on.
+    fn delta(of: &Identity, first: u64) -> Bytes {
+        let text = |text: &str| [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
+        let SocketAddr::V4(addr) = of.addr else { panic!("{of:?}") };
+        let mut blocks = vec![vec![0], text(&of.name), of.generation.to_le_bytes().into(), vec![4]];
+        blocks.extend([addr.ip().octets().into(), addr.port().to_le_bytes().into(), vec![0; 8], (first - 1).to_le_bytes().into()]);
+        let mut blocks = vec![blocks.concat()];
+        for version in first..first + 10 {
+            blocks.push([&[1][..], &text(&format!("absurd-{version}")), &text(&"x".repeat(5_000)), &version.to_le_bytes(), &[0]].concat());
+        }
+        let mut message = vec![0x53, 0xb0, 0, 2];
+        for block in blocks {
+            message.push(2);
+            message.extend((block.len() as u16).to_le_bytes());
+            message.extend(block);
+        }
+        message.push(0);
+        message.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_that_pile_up_end_with_the_loop_and_their_sender_is_not_heard() {
+        let (a, mut b) = (Node::start("a", 1).await, Node::start("b", 2).await);
+        a.link(&b);
+        b.link(&a);
+        a.gossip.talk_to(b.record.identity.addr);
+        until_seen(&b, &a.record).await;
+        let from = a.record.identity.addr;
+        for round in 0..100 {
+            b.inbox.send((from, delta(&a.record.identity, 8 + 10 * round))).await.unwrap();
+        }
+        let ended = async {
+            while !b.gossip.has_ended() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the bound is reached");
+        b.gossip.publish(&b.record.clone()).await.unwrap();
+        a.gossip.talk_to(b.record.identity.addr);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(!b.sees(&a.record).await && !b.gossip.has_ended(), "nothing of it is taken any more");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::ownership::KeysDigest;
 use crate::placement::Version as Placement;
+use crate::quorum::PartitionPolicy;
 
 /// Longest node name, bytes. Gossip's digest carries every name in one message of 64 KiB, so long names cost members.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -103,6 +105,11 @@ pub(crate) struct Record {
     pub(crate) placement: Placement,
     /// What it holds weighs so much: work in a minute, in the units of its components.
     pub(crate) load: u64,
+    /// Where it is, empty if it has not been told.
+    pub(crate) zone: String,
+    /// The keys that it has discovered; versions that did not tell have none.
+    pub(crate) targets: Option<KeysDigest>,
+    pub(crate) policy: PartitionPolicy,
 }
 
 impl Record {

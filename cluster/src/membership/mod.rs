@@ -2,6 +2,8 @@
 //! (chitchat) as the anti-entropy below both. Opening streams, joining and owning are other modules' work.
 
 pub(crate) mod gossip;
+mod guard;
+pub(crate) mod intake;
 mod member;
 pub(crate) mod table;
 

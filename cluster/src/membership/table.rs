@@ -24,11 +24,16 @@ pub(crate) const WITNESS_WINDOW: Duration = Duration::from_secs(5);
 /// for a round of gossip.
 pub(crate) const SILENCE_MIN: Duration = Duration::from_secs(6);
 
+const _: () = assert!(SILENCE_MIN.as_millis() >= crate::quorum::SILENCE_MS as u128, "leases end before a loss counts");
+
 /// Silence that needs no second opinion; the promise is 10 s.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(9);
 
 /// A pause of the own process from which on silence is its own fault: everybody gets the time of the pause back.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a pause of the own process is told of.
+const PAUSE_SHOWN: Duration = Duration::from_secs(60);
 
 /// What is heard on a stream so soon after a loss may have been under way before it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -47,6 +52,9 @@ pub(crate) enum Presence {
     /// It said goodbye.
     Left,
 }
+
+/// Most members that are remembered: more than gossip's digest has room for, so only a peer that invents members reaches it.
+const MAX_MEMBERS: usize = 1024;
 
 /// What happened to the table, for logs, metrics and the node's further steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +94,12 @@ pub(crate) struct Table {
     entries: BTreeMap<Arc<str>, Entry>,
     changes: Vec<Change>,
     last_tick: Instant,
+    last_pause: Option<Instant>,
 }
 
 impl Table {
     pub(crate) fn new(me: Identity, now: Instant) -> Self {
-        Self { me, entries: BTreeMap::new(), changes: Vec::new(), last_tick: now }
+        Self { me, entries: BTreeMap::new(), changes: Vec::new(), last_tick: now, last_pause: None }
     }
 
     /// This node starts anew under another generation.
@@ -128,6 +137,11 @@ impl Table {
     /// Members that are gone without a goodbye, by name.
     pub(crate) fn lost(&self) -> impl Iterator<Item = &Record> {
         self.with(Presence::Lost)
+    }
+
+    /// Members that have said goodbye, by name.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &Record> {
+        self.with(Presence::Left)
     }
 
     fn with(&self, presence: Presence) -> impl Iterator<Item = &Record> {
@@ -168,8 +182,9 @@ impl Table {
             }
             return;
         }
+        let full = self.entries.len() >= MAX_MEMBERS;
         match self.entries.get_mut(&record.identity.name) {
-            None if record.left => {}
+            None if record.left || full => {}
             None => {
                 self.changes.push(Change::Joined(record.identity.clone()));
                 self.entries.insert(record.identity.name.clone(), Entry::new(record, now));
@@ -239,12 +254,18 @@ impl Table {
         let pause = now.duration_since(self.last_tick);
         self.last_tick = now;
         if pause >= OWN_PAUSE {
+            self.last_pause = Some(now);
             for entry in self.entries.values_mut() {
                 entry.heard = (entry.heard + pause).min(now);
             }
         }
         self.judge(now);
         self.entries.retain(|_, entry| entry.presence == Presence::Alive || now.duration_since(entry.since) < MEMORY);
+    }
+
+    /// Whether the own process stood still within the last minute.
+    pub(crate) fn paused_lately(&self, now: Instant) -> bool {
+        self.last_pause.is_some_and(|at| now.duration_since(at) < PAUSE_SHOWN)
     }
 
     fn process(&mut self, identity: &Identity) -> Option<&mut Entry> {

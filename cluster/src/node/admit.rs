@@ -10,7 +10,7 @@ use super::driver::{Driver, Report};
 use crate::{
     membership::{Identity, Record, gossip, table::Presence},
     transport::{
-        DialError, Local, Reason,
+        DialError, Local, Reason, Step,
         frame::Kind,
         handshake::PeerHello,
         link::connect,
@@ -27,10 +27,20 @@ type Verdict = oneshot::Sender<Result<Members, Reject>>;
 pub(crate) struct Checked {
     hello: PeerHello,
     verdict: Verdict,
-    /// The older process of its name, and whether it is alive.
-    namesake: Option<(Identity, bool)>,
+    /// The older process of its name at another address, and what was seen of it.
+    namesake: Option<(Identity, Sight)>,
     /// Who answers at the newcomer's address.
-    dialled_back: Result<Identity, String>,
+    dialled_back: Result<Identity, (Reason, String)>,
+}
+
+/// What was seen of the older process of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Alive,
+    /// It gave no answer.
+    Silent,
+    /// Nothing, or another process, is at its address.
+    Gone,
 }
 
 impl Driver {
@@ -78,14 +88,20 @@ impl Driver {
             let dial_back = async {
                 match ask(peer.addr).await {
                     Ok(Ok(session)) => Ok(session.peer.identity),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+                    Ok(Err(error)) if error.step() == Step::Tls => Err((Reason::Tls, format!("{error}; {}", error.remedy()))),
+                    Ok(Err(error)) => Err((Reason::Advertise, error.to_string())),
+                    Err(_) => Err((Reason::Advertise, format!("no answer within {} s", CHECK_TIMEOUT.as_secs()))),
                 }
             };
             let look = async {
                 let old = namesake.clone().filter(|old| old.addr != peer.addr)?;
-                let alive = ask(old.addr).await.is_ok_and(|found| found.is_ok_and(|session| session.peer.identity == old));
-                Some((old, alive))
+                let sight = match ask(old.addr).await {
+                    Ok(Ok(session)) if session.peer.identity == old => Sight::Alive,
+                    Ok(Ok(_)) => Sight::Gone,
+                    Ok(Err(error)) if error.nobody_there() => Sight::Gone,
+                    Ok(Err(_)) | Err(_) => Sight::Silent,
+                };
+                Some((old, sight))
             };
             let (dialled_back, namesake) = tokio::join!(dial_back, look);
             // The node may have shut down meanwhile.
@@ -96,9 +112,10 @@ impl Driver {
     pub(super) fn checked(&mut self, checked: Checked) {
         let Checked { hello, verdict, namesake, dialled_back } = checked;
         let peer = hello.peer.identity.clone();
-        if let Some((old, true)) = namesake {
+        if let Some((old, sight)) = namesake.filter(|(old, sight)| self.bars(old, *sight)) {
             self.local.metrics.gossip_event("node_conflict");
-            let detail = format!("the node name \"{}\" belongs to the live process at {}", old.name, old.addr);
+            let how = if sight == Sight::Alive { "live process" } else { "process, lost to no majority so far," };
+            let detail = format!("the node name \"{}\" belongs to the {how} at {}", old.name, old.addr);
             let reject = Reject { generation: old.generation, ..Reason::Conflict.reject(detail) };
             return answer(verdict, Err(reject));
         }
@@ -108,11 +125,14 @@ impl Driver {
                 // The newcomer has started anew meanwhile, or answers under the generation that it is about to leave.
                 return answer(verdict, Err(Reason::Unavailable.reject("the process has changed meanwhile; try again")));
             }
-            Ok(found) => Err(format!("the advertised address {} leads to the node \"{}\" at {}", peer.addr, found.name, found.addr)),
-            Err(error) => Err(format!("this peer can't reach the advertised address {}: {error}", peer.addr)),
+            Ok(found) => {
+                let detail = format!("the advertised address {} leads to the node \"{}\" at {}", peer.addr, found.name, found.addr);
+                Err((Reason::Advertise, detail))
+            }
+            Err((reason, error)) => Err((reason, format!("this peer can't reach the advertised address {}: {error}", peer.addr))),
         };
-        if let Err(detail) = found {
-            return answer(verdict, Err(Reason::Advertise.reject(detail)));
+        if let Err((reason, detail)) = found {
+            return answer(verdict, Err(reason.reject(detail)));
         }
         match self.table.get(&peer.name) {
             Some((known, _)) if known.identity.generation > peer.generation => {
@@ -121,6 +141,15 @@ impl Driver {
                 answer(verdict, Err(Reject { generation, ..reject }));
             }
             _ => self.let_in(hello, verdict),
+        }
+    }
+
+    /// Whether an older process keeps its name from a newcomer: one that gave no answer does until its loss is certain.
+    fn bars(&self, old: &Identity, sight: Sight) -> bool {
+        match sight {
+            Sight::Alive => true,
+            Sight::Silent => !self.is_given_up(old),
+            Sight::Gone => false,
         }
     }
 
@@ -151,7 +180,7 @@ impl Driver {
 
     /// This node's record and those of the members that it holds for alive, for `whom`.
     fn introduction(&self, whom: &Identity) -> Members {
-        let others = self.table.alive().filter(|record| record.identity.name != whom.name);
+        let others = self.table.alive().chain(self.suspects()).filter(|record| record.identity.name != whom.name);
         Members {
             sender: Some(Member::from(&self.local.record())),
             others: others.take(MAX_RECORDS).map(Member::from).collect(),

@@ -1,12 +1,15 @@
 //! What a node needs to be told: names, addresses, patience. Reading flags and files, and deciding when a key is required, is
 //! the caller's part.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     auth::Key,
+    discovery::PeerDiscovery,
     membership::MAX_NAME_BYTES,
-    resolve::{JoinAddress, JoinAddressError},
+    quorum::PartitionPolicy,
+    resolve::{JoinAddress, JoinAddressError, Source},
+    transport::PeerTls,
 };
 
 /// Alloy's default of `--cluster.rejoin-interval`.
@@ -17,6 +20,9 @@ pub const DEFAULT_MAX_JOIN_PEERS: usize = 5;
 
 /// Pause between rounds of gossip. At 200 ms a node that is short of CPU declares healthy peers dead.
 pub const DEFAULT_GOSSIP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// After how long an absent elector is given up by a majority of the others.
+pub const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// Who this node is and how it finds its fleet. [`Config::new`] has Alloy's defaults.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub struct Config {
     pub default_port: u16,
     /// Where to look for peers; none makes a fleet of one that others may join.
     pub join_addresses: Vec<JoinAddress>,
+    /// A source that is asked for peers besides.
+    pub discovery: Option<Arc<dyn PeerDiscovery>>,
     /// How often join addresses are looked at again while in a fleet; zero never does.
     pub rejoin_interval: Duration,
     /// Most join addresses that are dialled in one round; zero dials all.
@@ -39,12 +47,21 @@ pub struct Config {
     pub wait_for_size: usize,
     /// How long it waits at most; zero waits for ever.
     pub wait_timeout: Duration,
-    /// The key that all members share, if any.
+    /// Where this node is (`--cluster.zone`): copies of a target go to different zones. Empty says nothing.
+    pub zone: String,
+    /// The key that all members share, if any. It can be renewed, see [`super::Cluster::renew_key`].
     pub key: Option<Key>,
+    /// TLS towards peers. With it, streams are taken from peers only over TLS and with a verified certificate
+    /// ([`crate::Channel::Verified`]).
+    pub tls: Option<Arc<dyn PeerTls>>,
     /// Pause between rounds of gossip.
     pub gossip_interval: Duration,
     /// This program's version, for the list of peers.
     pub version: String,
+    /// What the sides of a split fleet do. In force once all live members have the same.
+    pub partition_policy: PartitionPolicy,
+    /// Under [`PartitionPolicy::Majority`]: after how long a member that is gone without a goodbye no longer counts; zero for never.
+    pub forget_after: Duration,
 }
 
 /// A configuration that no node can start with.
@@ -60,6 +77,9 @@ pub enum ConfigError {
         "the cluster name has {0} bytes or unprintable characters, at most {MAX_NAME_BYTES} printable bytes are allowed: set --cluster.name"
     )]
     ClusterName(usize),
+    /// The zone is not printable or too long.
+    #[error("the zone has {0} bytes or unprintable characters, at most {MAX_NAME_BYTES} printable bytes are allowed: set --cluster.zone")]
+    Zone(usize),
     /// Peers can't dial this.
     #[error("peers can't reach this node at {0}: set --cluster.advertise-address to an IP and port of this node")]
     AdvertiseAddress(SocketAddr),
@@ -78,13 +98,18 @@ impl Config {
             advertise_addr,
             default_port: advertise_addr.port(),
             join_addresses: Vec::new(),
+            discovery: None,
             rejoin_interval: DEFAULT_REJOIN_INTERVAL,
             max_join_peers: DEFAULT_MAX_JOIN_PEERS,
             wait_for_size: 0,
             wait_timeout: Duration::ZERO,
+            zone: String::new(),
             key: None,
+            tls: None,
             gossip_interval: DEFAULT_GOSSIP_INTERVAL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            partition_policy: PartitionPolicy::default(),
+            forget_after: DEFAULT_FORGET_AFTER,
         }
     }
 
@@ -95,6 +120,12 @@ impl Config {
     pub fn joining<'a>(mut self, addresses: impl IntoIterator<Item = &'a str>) -> Result<Self, JoinAddressError> {
         self.join_addresses = addresses.into_iter().map(str::parse).collect::<Result<_, _>>()?;
         Ok(self)
+    }
+
+    /// Where to look for peers.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let addresses = self.join_addresses.iter().cloned().map(Source::Address);
+        addresses.chain(self.discovery.clone().map(Source::Discovery)).collect()
     }
 
     /// Checks what types can't.
@@ -108,6 +139,9 @@ impl Config {
         }
         if !printable(&self.cluster_name) {
             return Err(ConfigError::ClusterName(self.cluster_name.len()));
+        }
+        if !printable(&self.zone) {
+            return Err(ConfigError::Zone(self.zone.len()));
         }
         if self.advertise_addr.ip().is_unspecified() || self.advertise_addr.port() == 0 {
             return Err(ConfigError::AdvertiseAddress(self.advertise_addr));

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -20,12 +20,15 @@ use tokio::{
 use super::{
     Peer,
     admit::Checked,
+    agreement::Agreement,
     claims::Port,
     config::Config,
     events::JoinEvent,
     join::Join,
     leave::Leaving,
     links::Links,
+    log_budget::LogBudget,
+    majority::Majority,
     owner::{Effects, Owner},
 };
 use crate::{
@@ -35,10 +38,12 @@ use crate::{
         table::Table,
     },
     ownership::{Candidacy, Holder, Name},
+    quorum::PartitionPolicy,
     resolve::{ResolveError, Resolver},
     transport::{
         Connector, DialError, Event, Local, Step,
         frame::Kind,
+        standing::date,
         wire::{Member, Members, Process},
     },
 };
@@ -84,8 +89,10 @@ pub(crate) enum Command {
     Adopt(Arc<crate::placement::Table>),
     /// What is held here weighs so much.
     Load(u64),
-    /// Hand over everything and go.
-    Leave { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Hand over everything.
+    Drain { deadline: Instant, done: oneshot::Sender<super::LeaveReport> },
+    /// Go, once everything is handed over.
+    Farewell { gone: oneshot::Sender<()> },
 }
 
 /// What the node's own tasks report.
@@ -121,6 +128,9 @@ pub(crate) struct Driver {
     pub(super) join: Join,
     pub(super) links: Links,
     pub(super) owner: Owner,
+    pub(super) majority: Majority,
+    /// Whether this node may work by its majority, for the product to see.
+    pub(super) works: Arc<AtomicBool>,
     pub(super) gossip_parts: Parts,
     pub(super) gossip: Option<Gossip>,
     pub(super) narration: broadcast::Sender<JoinEvent>,
@@ -169,6 +179,13 @@ pub(crate) struct Progress {
     pub(super) admitted: bool,
     pub(super) warned_of_size: bool,
     pub(super) clock_off: bool,
+    /// Not before this time changed keys are told.
+    pub(super) next_keys: Instant,
+    pub(super) agreement: Agreement,
+    /// Members whose clocks were told to be off.
+    pub(super) skewed: BTreeSet<Name>,
+    /// What the log may still be told of members.
+    pub(super) log_budget: LogBudget,
     pub(super) leaving: Option<Leaving>,
 }
 
@@ -198,6 +215,10 @@ impl Progress {
             admitted: false,
             warned_of_size: false,
             clock_off: false,
+            next_keys: now,
+            agreement: Agreement::default(),
+            skewed: BTreeSet::new(),
+            log_budget: LogBudget::new(now),
             leaving: None,
         }
     }
@@ -257,6 +278,7 @@ impl Driver {
             self.table.beat(&identity, at);
         }
         self.table.tick(now);
+        self.check_lease();
     }
 
     pub(super) async fn start_gossip(&mut self) {
@@ -268,6 +290,7 @@ impl Driver {
 
     async fn tick(&mut self, report: bool) {
         self.state.relink = true;
+        self.keep_majority();
         let effects = self.owner.tick();
         self.carry_out(effects);
         let now = Instant::now();
@@ -276,7 +299,9 @@ impl Driver {
             self.read_gossip(now).await;
         }
         if report {
+            self.compare_keys(now);
             self.report_metrics();
+            self.watch_clocks();
         }
     }
 
@@ -304,7 +329,7 @@ impl Driver {
         let Some(gossip) = &self.gossip else { return };
         let known: HashSet<&Identity> = seen.iter().map(|seen| &seen.identity).collect();
         let strangers = self.table.alive().filter(|record| !known.contains(&record.identity));
-        let reachable = strangers.map(|record| record.identity.addr).filter(|addr| self.links.is_open(*addr));
+        let reachable = strangers.map(|record| record.identity.addr).filter(|addr| self.links.reaches(*addr));
         for addr in reachable.take(INTRODUCTIONS) {
             gossip.talk_to(addr);
         }
@@ -319,8 +344,10 @@ impl Driver {
             Event::InboundUp { peer } => self.table.met(peer, now),
             Event::InboundDown { peer } => tracing::debug!(?peer, "a peer's stream to this node ended"),
             Event::Members { from, members } => self.members(&from, members),
-            Event::Ownership { from, message } => {
-                let effects = self.owner.receive(&from.name, &message);
+            Event::Standing { from, standing } => self.standing(&from, standing),
+            Event::Ownership { dated, .. } if !self.is_timely(dated) => {}
+            Event::Ownership { from, envelope, .. } => {
+                let effects = self.owner.receive(&from.name, envelope);
                 self.carry_out(effects);
             }
         }
@@ -361,8 +388,12 @@ impl Driver {
                 self.tell_load(load);
                 Effects::default()
             }
-            Command::Leave { deadline, done } => {
+            Command::Drain { deadline, done } => {
                 self.begin_to_leave(deadline, done);
+                Effects::default()
+            }
+            Command::Farewell { gone } => {
+                self.may_go(gone);
                 Effects::default()
             }
         };
@@ -403,8 +434,10 @@ impl Driver {
         let Some((identity, was_up)) = self.links.down(addr, session, error.timed_out(), now) else { return };
         (self.state.dirty, self.state.relink) = (true, true);
         self.heed_rejection(error);
-        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network.
-        let refused = error.nobody_there() || (error.unreachable() && self.table.alive().count() > 1);
+        // With company, what the network says of a host counts like a refusal; alone it may be this node's own network. Under `majority`
+        // only what proves that the process is gone counts.
+        let company = self.table.alive().count() > 1 && self.config.partition_policy == PartitionPolicy::Both;
+        let refused = error.nobody_there() || (error.unreachable() && company);
         tracing::debug!(peer = ?identity, %error, refused, "the stream to a peer is down");
         if self.table.unlinked(&identity, refused, now) {
             let news = self.news(Vec::new(), vec![Process::from(&identity)]);
@@ -452,7 +485,11 @@ impl Driver {
     /// says it again.
     pub(super) fn carry_out(&mut self, effects: Effects) {
         for (to, message) in effects.sends {
-            if !self.links.send(&to, Kind::Ownership, message) {
+            let sent = match self.date_for(&to) {
+                Some(number) => self.links.send(&to, Kind::Dated, date(number, &message)),
+                None => self.links.send(&to, Kind::Ownership, message),
+            };
+            if !sent {
                 tracing::debug!(peer = %to, "an ownership message found no stream");
             }
         }

@@ -65,9 +65,20 @@ impl Hold {
     /// uncontended lock and a look at the clock.
     #[must_use]
     pub fn begin(&self, slot: u64) -> bool {
+        self.begin_if(slot, |cell| slot >= cell.next)
+    }
+
+    /// The same for one of several scrapes that a key stands for: the last slot that was begun may be begun again, as long as the key
+    /// is held. That none of them takes a slot twice is the caller's to see to.
+    #[must_use]
+    pub fn begin_shared(&self, slot: u64) -> bool {
+        self.begin_if(slot, |cell| slot >= cell.next || cell.last == Some(slot))
+    }
+
+    fn begin_if(&self, slot: u64, fits: impl FnOnce(&Cell) -> bool) -> bool {
         let mut cell = self.cell.lock();
         // Within the lock: a loop that was stopped between the two looks must not pass.
-        let begins = cell.open && slot >= cell.next && !self.fence.is_passed();
+        let begins = cell.open && fits(&cell) && !self.fence.is_passed();
         if begins {
             cell.next = slot.saturating_add(1);
             cell.last = Some(slot);

@@ -15,7 +15,8 @@
 //!    meets a formed member when it looks again, and joins it.
 //! 5. Addresses that stay unaccounted for hold a node up for ever if it has reached nobody (it is a viewer and keeps trying, at
 //!    most 2 s apart). If it has reached at least one peer that waits likewise, they go on without the rest after
-//!    [`SILENT_GRACE`], with a warning: after a power cut one dead machine must not keep all others from working.
+//!    [`SILENT_GRACE`], with a warning: after a power cut one dead machine must not keep all others from working. Under the policy
+//!    `majority` they must be more than the addresses that are missing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +27,7 @@ use std::{
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
-use crate::{membership::Phase, resolve::JoinAddress};
+use crate::{membership::Phase, resolve::Source};
 
 /// How long addresses without peers must stay so before a node starts a fleet.
 pub(crate) const BOOTSTRAP_GRACE: Duration = Duration::from_secs(5);
@@ -78,11 +79,13 @@ pub(crate) struct Others {
 
 /// A node's search for its fleet.
 pub(crate) struct Join {
-    addresses: Vec<(JoinAddress, Resolved)>,
+    addresses: Vec<(Source, Resolved)>,
     outcomes: BTreeMap<SocketAddr, (Outcome, Instant)>,
     /// Whether all addresses are accounted for; `None` when that is to be looked at anew.
     accounted: Option<bool>,
     max_peers: usize,
+    /// A minority must not go on without silent addresses.
+    cautious: bool,
     started: Instant,
     accounted_since: Option<Instant>,
     settled_since: Option<Instant>,
@@ -90,17 +93,24 @@ pub(crate) struct Join {
 }
 
 impl Join {
-    pub(crate) fn new(addresses: Vec<JoinAddress>, max_peers: usize, now: Instant) -> Self {
+    pub(crate) fn new(addresses: Vec<Source>, max_peers: usize, now: Instant) -> Self {
         Self {
             addresses: addresses.into_iter().map(|address| (address, Resolved::Unknown)).collect(),
             outcomes: BTreeMap::new(),
             accounted: None,
             max_peers: if max_peers == 0 { usize::MAX } else { max_peers },
+            cautious: false,
             started: now,
             accounted_since: None,
             settled_since: None,
             rounds: 0,
         }
+    }
+
+    /// The same, but only with more than half of all in touch it goes on without addresses that give no answer.
+    pub(crate) fn cautious(mut self, cautious: bool) -> Self {
+        self.cautious = cautious;
+        self
     }
 
     /// The search begins anew: this node lost its name or starts under another generation.
@@ -111,18 +121,19 @@ impl Join {
         (self.accounted_since, self.settled_since, self.rounds) = (None, None, 0);
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &JoinAddress> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Source> {
         self.addresses.iter().map(|(address, _)| address)
     }
 
     /// The address at `index` was resolved.
     pub(crate) fn resolved(&mut self, index: usize, resolved: Resolved) {
-        if let Some((_, slot)) = self.addresses.get_mut(index) {
-            *slot = resolved;
-        }
+        let Some((_, slot)) = self.addresses.get_mut(index).filter(|(_, slot)| *slot != resolved) else { return };
+        let before = std::mem::replace(slot, resolved);
         self.accounted = None;
-        let wanted = self.targets();
-        self.outcomes.retain(|addr, _| wanted.contains(addr));
+        if matches!(before, Resolved::Addrs(_)) {
+            let wanted = self.targets();
+            self.outcomes.retain(|addr, _| wanted.contains(addr));
+        }
     }
 
     /// Whether the address at `index` stands for something else than before.
@@ -170,7 +181,7 @@ impl Join {
         PAUSES.0.saturating_mul(1 << self.rounds.saturating_sub(1).min(8)).min(PAUSES.1)
     }
 
-    /// Join addresses that account for nothing, as text.
+    /// Join addresses, or the discovery, that account for nothing, as text.
     pub(crate) fn unaccounted(&self) -> Vec<String> {
         let missing = |addr: &SocketAddr| match self.outcomes.get(addr) {
             Some((outcome, _)) => matches!(outcome, Outcome::Silent | Outcome::Rejected),
@@ -210,8 +221,10 @@ impl Join {
 
     fn is_settled(&mut self, others: Others, now: Instant) -> bool {
         if !self.is_accounted() {
+            let unaccounted = self.unaccounted().len();
             self.accounted_since = None;
-            return others.alive > 0 && now.duration_since(self.started) >= SILENT_GRACE;
+            let enough = !self.cautious || others.alive + 1 > unaccounted;
+            return enough && others.alive > 0 && now.duration_since(self.started) >= SILENT_GRACE;
         }
         let since = *self.accounted_since.get_or_insert(now);
         let met_all = !self.addresses.iter().any(|(_, resolved)| *resolved == Resolved::Absent)
@@ -233,7 +246,7 @@ mod tests {
 
     fn join(addresses: &[&str]) -> (Join, Instant) {
         let now = Instant::now();
-        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let addresses = addresses.iter().map(|text| Source::Address(text.parse().unwrap())).collect();
         (Join::new(addresses, 5, now), now)
     }
 
@@ -325,6 +338,15 @@ mod tests {
         assert_eq!(after(join, now, others, 59), Phase::Joining);
         let (join, now) = with_outcomes(&[Outcome::Reached, Outcome::Silent]);
         assert_eq!(after(join, now, others, 60), Phase::Formed);
+    }
+
+    #[test]
+    fn a_cautious_minority_waits_for_silent_addresses_without_end() {
+        let outcomes = [Outcome::Reached, Outcome::Silent, Outcome::Silent];
+        for (alive, phase) in [(1, Phase::Joining), (2, Phase::Formed)] {
+            let (join, now) = with_outcomes(&outcomes);
+            assert_eq!(after(join.cautious(true), now, Others { formed: 0, joining: 0, alive }, 3600), phase, "{alive} others");
+        }
     }
 
     #[test]

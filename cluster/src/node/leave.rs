@@ -1,4 +1,5 @@
-//! The way out: hand over, say goodbye, go. The handover itself is the ownership machine's, which sees this node terminating.
+//! The way out: hand over, wait for whoever still needs the fleet, say goodbye, go. The handover itself is the ownership machine's, which
+//! sees this node terminating.
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -9,13 +10,16 @@ use crate::{
 };
 
 /// How long the goodbye may take to reach all peers.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
+pub(super) const FAREWELL: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// A node on its way out.
 pub(crate) struct Leaving {
     deadline: Instant,
+    /// Those who wait for the handover to end.
     done: Vec<oneshot::Sender<LeaveReport>>,
     drained: bool,
+    /// The goodbye may be said, and who waits for it.
+    released: Option<oneshot::Sender<()>>,
     /// The goodbye was said; when to stop waiting for it to arrive.
     farewell: Option<Instant>,
     keys_left: usize,
@@ -29,7 +33,18 @@ impl Driver {
             return;
         }
         tracing::info!(keys = self.owner.held(), "this node hands over what it holds and leaves");
-        self.state.leaving = Some(Leaving { deadline, done: vec![done], drained: false, farewell: None, keys_left: 0 });
+        self.state.leaving = Some(Leaving { deadline, done: vec![done], drained: false, released: None, farewell: None, keys_left: 0 });
+    }
+
+    /// Nobody needs the fleet any more: the goodbye may be said, after a handover that is under way. A node that was not told to hand over
+    /// does so without patience.
+    pub(super) fn may_go(&mut self, gone: oneshot::Sender<()>) {
+        if self.state.leaving.is_none() {
+            self.begin_to_leave(Instant::now(), oneshot::channel().0);
+        }
+        if let Some(leaving) = &mut self.state.leaving {
+            leaving.released = Some(gone);
+        }
     }
 
     pub(super) fn drained(&mut self) {
@@ -38,8 +53,9 @@ impl Driver {
         }
     }
 
-    /// Says goodbye once nothing is left to hand over, or patience is.
+    /// Ends the handover once nothing is left to hand over, or patience is, and then says goodbye as soon as that is allowed.
     pub(super) fn leave_if_done(&mut self, now: Instant) {
+        let (needed, held) = (self.is_needed(), self.owner.held());
         let Some(leaving) = &mut self.state.leaving else { return };
         let (told, joined) = {
             let record = self.local.record.lock();
@@ -47,15 +63,20 @@ impl Driver {
         };
         // A node that never joined has nothing to hand over.
         leaving.drained |= !joined;
-        if leaving.farewell.is_some() || !told || !(leaving.drained || now >= leaving.deadline) {
+        if leaving.farewell.is_some() || !told || !((leaving.drained && !needed) || now >= leaving.deadline) {
             return;
         }
-        leaving.keys_left = self.owner.held();
-        leaving.farewell = Some(now + FAREWELL);
-        // A node that is alone keeps its keys: nobody is there to take them.
-        if leaving.keys_left > 0 && !leaving.drained {
-            tracing::warn!(keys = leaving.keys_left, "the deadline passed before all keys were handed over");
+        leaving.end_handover(held);
+        if leaving.released.is_some() {
+            if needed {
+                tracing::warn!("the deadline passed before the others agreed to do without this node: it counts as crashed");
+            }
+            leaving.farewell = Some(now + FAREWELL);
+            self.say_goodbye();
         }
+    }
+
+    fn say_goodbye(&mut self) {
         self.change_record(|record| record.left = true);
         let news = self.news(Vec::new(), Vec::new());
         self.links.broadcast(Kind::Members, &news);
@@ -77,9 +98,24 @@ impl Driver {
 
     pub(super) fn farewell(&mut self) {
         let Some(leaving) = &mut self.state.leaving else { return };
-        let report = LeaveReport { drained: leaving.drained, keys_left: leaving.keys_left };
-        tracing::info!(drained = report.drained, keys_left = report.keys_left, "this node has left");
-        for done in leaving.done.drain(..) {
+        tracing::info!(drained = leaving.drained, keys_left = leaving.keys_left, "this node has left");
+        if let Some(gone) = leaving.released.take() {
+            // Whoever asked may have gone.
+            let _gone = gone.send(());
+        }
+    }
+}
+
+impl Leaving {
+    /// Tells those who wait how the handover went. `held`: what is left.
+    fn end_handover(&mut self, held: usize) {
+        self.keys_left = held;
+        // A node that is alone keeps its keys: nobody is there to take them.
+        if held > 0 && !self.drained && !self.done.is_empty() {
+            tracing::warn!(keys = held, "the deadline passed before all keys were handed over");
+        }
+        let report = LeaveReport { drained: self.drained, keys_left: held };
+        for done in self.done.drain(..) {
             // Whoever asked may have gone.
             let _gone = done.send(report);
         }

@@ -1,13 +1,7 @@
 //! The streams that this node keeps to its peers: one per live member, opened at once and again whenever it breaks, and a
 //! try every two seconds for members that were lost. What arrives over them is not handled here.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -93,15 +87,20 @@ impl Links {
         Self { slots, connector, local, events, pending, closing, routes, directory, next_session: 0, opening }
     }
 
-    /// Opens what is missing and due, and ends what is not wanted.
+    /// Opens what is missing and due, and ends what is not wanted. Of those that claim one address the first is dialled: who
+    /// answers there will show.
     pub(crate) fn reconcile(&mut self, wanted: &[Wanted], now: Instant) {
-        let addrs: HashSet<_> = wanted.iter().map(|wanted| wanted.identity.addr).collect();
-        let gone: Vec<_> = self.slots.keys().filter(|addr| !addrs.contains(addr)).copied().collect();
+        let mut by_addr = HashMap::with_capacity(wanted.len());
+        for wanted in wanted {
+            by_addr.entry(wanted.identity.addr).or_insert(wanted);
+        }
+        let gone: Vec<_> = self.slots.keys().filter(|addr| !by_addr.contains_key(addr)).copied().collect();
         for addr in gone {
             self.close(addr);
         }
         let mut room = self.opening.saturating_sub(self.slots.values().filter(|slot| slot.is_opening()).count());
-        for wanted in wanted {
+        // A map's order is another one on each node, so that not all dial the same member first.
+        for wanted in by_addr.into_values() {
             self.keep(wanted, &mut room, now);
         }
     }
@@ -205,9 +204,14 @@ impl Links {
         }
     }
 
-    /// Whether there is an open stream to the member at `addr`.
-    pub(crate) fn is_open(&self, addr: SocketAddr) -> bool {
+    /// Whether there is an open stream to `addr`.
+    pub(crate) fn reaches(&self, addr: SocketAddr) -> bool {
         self.slots.get(&addr).is_some_and(|slot| slot.up)
+    }
+
+    /// Whether the stream to a member is open.
+    pub(crate) fn is_open(&self, name: &str) -> bool {
+        self.directory.lock().contains_key(name)
     }
 
     /// Streams that are open.

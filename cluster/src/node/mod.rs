@@ -1,9 +1,10 @@
 //! A node of the fleet: [`Cluster`] is what the product holds. It starts the node's actor (`driver`), takes peers' streams from
 //! the listener, gives components their [`Claims`] and answers who is there. The parts: `join` and `search` find the fleet,
 //! `admit` lets peers in, `links` keeps streams, `owner` carries out what the ownership machine decides, `settle` draws the
-//! consequences, `leave` goes.
+//! consequences, `agreement` notices members that know other keys, `leave` goes.
 
 mod admit;
+mod agreement;
 mod ask;
 mod balance;
 mod claims;
@@ -16,17 +17,22 @@ mod insight;
 mod join;
 mod leave;
 mod links;
+mod log_budget;
+mod majority;
 mod owner;
 mod peer;
 pub(crate) mod requests;
 mod search;
 mod settle;
+mod skew;
+mod succession;
 
 use std::{
+    collections::HashMap,
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -47,29 +53,33 @@ use tokio::{
 pub use balance::ForecastError;
 pub use claims::{ClaimEvent, Claims, Handover, KeySetter, StartEvent, StopEvent, Stopping};
 pub use clock::Clock;
-pub use config::{Config, ConfigError, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
+pub use config::{Config, ConfigError, DEFAULT_FORGET_AFTER, DEFAULT_GOSSIP_INTERVAL, DEFAULT_MAX_JOIN_PEERS, DEFAULT_REJOIN_INTERVAL};
 pub use events::JoinEvent;
 pub use hold::Hold;
 pub use insight::Insight;
 pub use owner::HANDOVER_TIMEOUT;
 pub use peer::{LeaveReport, Peer};
 pub use requests::{MAX_BODY_BYTES, REQUEST_TIMEOUT, RequestError};
+pub use succession::Succession;
 
 use crate::{
+    auth::Key,
     membership::{
         Identity, Phase, Record, State,
         gossip::{INBOX, Parts},
         table::Table,
     },
     metrics::Metrics,
-    ownership::{Candidacy, Holder, Name, Settings},
+    ownership::{Candidacy, Holder, KeysDigest, Name, Settings},
     placement::{Forecast, Version},
+    quorum::PartitionPolicy,
     resolve::{Dns, Resolver, SystemDns},
     transport::{
-        Company, Connector, Local, Pulses,
+        Company, Connector, Local, Pulses, Reason,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
+        skew::Skews,
     },
 };
 use ask::Asker;
@@ -77,6 +87,7 @@ use balance::Balancer;
 use driver::{Command, Driver, Inputs, Progress};
 use links::{Directory, Links};
 use owner::Owner;
+use peer::Sight;
 use requests::{Handlers, Pending};
 
 /// Events of streams that may wait for the driver; beyond it streams wait.
@@ -112,15 +123,18 @@ pub struct Cluster {
 
 struct Shared {
     config: Arc<Config>,
+    key: Arc<ArcSwapOption<Key>>,
     handle: Handle,
     commands: mpsc::UnboundedSender<Command>,
     inbound: Inbound,
     asker: Asker,
     trouble: Arc<ArcSwapOption<String>>,
+    works: Arc<AtomicBool>,
     narration: broadcast::Sender<JoinEvent>,
     first_reader: Mutex<Option<broadcast::Receiver<JoinEvent>>>,
     clock: Clock,
     next_claim: AtomicU64,
+    successions: ArcSwap<HashMap<u64, Succession>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -141,9 +155,7 @@ impl Cluster {
     /// See [`StartError`].
     pub fn start(config: Config, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
         let _runtime = handle.enter();
-        let environment =
-            Environment { connector: Arc::new(Http2), dns: Arc::new(SystemDns::new()), clock: Clock::system(), registry: registry.clone() };
-        Self::start_in(config, environment, handle)
+        Self::start_with_dns(config, Arc::new(SystemDns::new()), registry, handle)
     }
 
     /// The same with name servers of one's own.
@@ -152,7 +164,7 @@ impl Cluster {
     /// See [`StartError`].
     pub fn start_with_dns(config: Config, dns: Arc<dyn Dns>, registry: &Registry, handle: &Handle) -> Result<Self, StartError> {
         let _runtime = handle.enter();
-        let connector = Arc::new(Http2);
+        let connector = Arc::new(Http2 { tls: config.tls.clone() });
         Self::start_in(config, Environment { connector, dns, clock: Clock::system(), registry: registry.clone() }, handle)
     }
 
@@ -195,18 +207,20 @@ impl Cluster {
         let now = Instant::now();
         let record = first_record(&config, clock.now().wall_ms);
         let identity = record.identity.clone();
-        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true)]));
+        let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, Sight::default())]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
             cluster: cluster.clone(),
-            key: config.key.clone(),
+            key: Arc::new(ArcSwapOption::from_pointee(config.key.clone())),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
             company: Company::default(),
+            skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };
         let balance_metrics = metrics.clone();
         let trouble = Arc::new(ArcSwapOption::empty());
+        let works = Arc::new(AtomicBool::new(config.partition_policy == PartitionPolicy::Both));
         let (events_in, events) = mpsc::channel(EVENTS);
         let (commands_in, commands) = mpsc::unbounded_channel();
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -216,9 +230,14 @@ impl Cluster {
         let (pending, handlers, directory) = (Pending::default(), Handlers::default(), Directory::default());
         let routes = Arc::default();
         let settings = Settings::new(config.cluster_name.clone(), identity.name.clone(), identity.generation);
+        let mut owner = Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone());
+        owner.require_answers(config.partition_policy == PartitionPolicy::Majority);
         let driver = Driver {
+            majority: majority::Majority::new(&identity, config.partition_policy, clock.mono_ms()),
+            works: Arc::clone(&works),
             table: Table::new(identity, now),
-            join: join::Join::new(config.join_addresses.clone(), config.max_join_peers, now),
+            join: join::Join::new(config.sources(), config.max_join_peers, now)
+                .cautious(config.partition_policy == PartitionPolicy::Majority),
             links: Links::new(
                 connector.clone(),
                 local.clone(),
@@ -228,7 +247,7 @@ impl Cluster {
                 Arc::clone(&routes),
                 directory.clone(),
             ),
-            owner: Owner::new(settings, clock.clone(), metrics.slots_refused.clone(), commands_in.clone()),
+            owner,
             gossip_parts: Parts::new(cluster, config.gossip_interval, routes, gossip_out, metrics),
             gossip: None,
             resolver: Resolver::new(dns, config.default_port),
@@ -247,28 +266,47 @@ impl Cluster {
         let me = Arc::from(config.node_name.as_str());
         let asker = Asker { me, peers, directory, pending, handlers: handlers.clone() };
         let balancer = handle.spawn(Balancer::new(asker.clone(), commands_in.clone(), balance_metrics).run());
+        let inbound = Inbound::new(local.clone(), events_in, gossip_in, handlers, closed, config.tls.is_some());
         let shared = Shared {
             config,
+            key: local.key,
             handle: handle.clone(),
             commands: commands_in,
-            inbound: Inbound::new(local, events_in, gossip_in, handlers, closed),
+            inbound,
             asker,
             trouble,
+            works,
             narration,
             first_reader: Mutex::new(Some(first_reader)),
             clock,
             next_claim: AtomicU64::new(1),
+            successions: ArcSwap::default(),
             tasks: Mutex::new(vec![task.abort_handle(), balancer.abort_handle()]),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Answers a request on [`crate::STREAM_PATH`]: with a stream, or with a status that says why not (505 for HTTP/1). Put the
-    /// sender's [`SocketAddr`] into the request's extensions to have it in logs. To be called within a runtime.
+    /// Answers a request whose path it [`crate::takes`]: with a stream, or with a status that says why not (505 for HTTP/1). Put the
+    /// sender's [`SocketAddr`] into the request's extensions to have it in logs, and its [`crate::Channel`], without which it counts as
+    /// plain text.
     #[must_use]
     pub fn serve(&self, request: Request<Incoming>) -> Response<StreamBody> {
         let _runtime = self.shared.handle.enter();
         http2::serve(&self.shared.inbound, request)
+    }
+
+    /// Counts, and logs once per address, a connection that could not become a peer's: its TLS failed as `cause` says, or it spoke TLS
+    /// though [`Config::tls`] is not set.
+    pub fn refuse_tls(&self, from: std::net::SocketAddr, cause: &str) {
+        self.shared.inbound.refuse(Some(from), Reason::Tls, cause);
+    }
+
+    /// Shakes hands with another key from now on. Open streams stay, so that a fleet can change its key without a break: see [`Key`].
+    /// Does nothing in a fleet without a key, since that would tear it apart.
+    pub fn renew_key(&self, key: Key) {
+        if self.shared.config.key.is_some() {
+            self.shared.key.store(Some(Arc::new(key)));
+        }
     }
 
     /// How joining goes. The first caller gets all events since the start, later ones those that follow.
@@ -337,6 +375,13 @@ impl Cluster {
         self.shared.trouble.load_full()
     }
 
+    /// Whether a majority of the fleet hears this node, under the policy [`PartitionPolicy::Majority`]; without one it scrapes nothing.
+    /// Always so while the fleet follows [`PartitionPolicy::Both`].
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        self.shared.works.load(Ordering::Relaxed)
+    }
+
     /// The fleet's name; part of every key's phase.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -367,16 +412,41 @@ impl Cluster {
         self.shared.asker.handlers.set(kind, handler);
     }
 
-    /// Hands over everything that is held, as long as `patience` lasts, says goodbye to all members and stops. Components keep
-    /// taking events meanwhile; a handover needs their answer.
-    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+    /// Hands over everything that is held, as long as `patience` lasts. Components keep taking events meanwhile; a handover needs their
+    /// answer. The node then stays, as one that takes nothing, until [`Self::farewell`]: it can ask and be asked.
+    pub async fn drain(&self, patience: Duration) -> LeaveReport {
         let (done, report) = oneshot::channel();
-        self.command(Command::Leave { deadline: Instant::now() + patience, done });
-        // Beyond its patience the node only says goodbye, which is bounded as well.
-        let bound = patience + Duration::from_secs(5);
+        self.command(Command::Drain { deadline: Instant::now() + patience, done });
+        // The deadline is looked at with every tick of the node.
+        let bound = patience + Duration::from_secs(1);
         let report = timeout(bound, report).await.ok().and_then(Result::ok);
-        self.shutdown();
+        self.shared.successions.store(Arc::new(succession::of(self.holders().await)));
         report.unwrap_or(LeaveReport { drained: false, keys_left: 0 })
+    }
+
+    /// Who has what this node handed over, by key: as it was at the end of [`Self::drain`], since the components' claims may be gone when
+    /// this is asked for. Empty before.
+    #[must_use]
+    pub fn successions(&self) -> Arc<HashMap<u64, Succession>> {
+        self.shared.successions.load_full()
+    }
+
+    /// Says goodbye to all members and stops; after a [`Self::drain`] that is under way.
+    pub async fn farewell(&self) {
+        let (gone, is_gone) = oneshot::channel();
+        self.command(Command::Farewell { gone });
+        // Saying goodbye is bounded as well; beyond that the node does not answer.
+        if timeout(leave::FAREWELL + Duration::from_secs(2), is_gone).await.is_err() {
+            tracing::warn!("the cluster node did not say goodbye in time");
+        }
+        self.shutdown();
+    }
+
+    /// [`Self::drain`] and [`Self::farewell`], for whoever has nothing to do in between.
+    pub async fn leave(&self, patience: Duration) -> LeaveReport {
+        let report = self.drain(patience).await;
+        self.farewell().await;
+        report
     }
 
     /// Stops at once, without a goodbye: peers take it for a crash. No hold begins a slot any more.
@@ -406,5 +476,8 @@ fn first_record(config: &Config, generation: u64) -> Record {
         config_hash: String::new(),
         placement: Version::default(),
         load: 0,
+        zone: config.zone.clone(),
+        targets: Some(KeysDigest::default()),
+        policy: config.partition_policy,
     }
 }

@@ -19,9 +19,8 @@ use super::{
     hold::{Fence, Hold},
 };
 use crate::ownership::{
-    Action, Candidacy, Counters, Envelope, Holder, KeySpec, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
 };
-
 use crate::placement::Table;
 
 /// How long a component may take to say what it hands over with a key; then the key goes without it.
@@ -59,6 +58,9 @@ pub(crate) struct Owner {
     settings: Settings,
     clock: Clock,
     fence: Fence,
+    answers_required: bool,
+    /// Until when the majority lets this node begin slots.
+    lease_ms: u64,
     commands: mpsc::UnboundedSender<Command>,
     domains: HashMap<Name, Domain>,
     releasing: HashMap<(Name, u64), Releasing>,
@@ -74,6 +76,8 @@ impl Owner {
             machine: Ownership::new(settings.clone(), clock.now()),
             settings,
             fence: Fence::new(clock.clone(), refused),
+            answers_required: false,
+            lease_ms: u64::MAX,
             clock,
             commands,
             domains: HashMap::new(),
@@ -92,6 +96,11 @@ impl Owner {
     /// Keys that may be scraped here now.
     pub(crate) fn held(&self) -> usize {
         self.domains.values().map(|domain| domain.holds.len()).sum()
+    }
+
+    /// The keys that components have set.
+    pub(crate) fn keys_digest(&self) -> KeysDigest {
+        self.machine.keys_digest()
     }
 
     pub(crate) fn holders(&self) -> Vec<Holder> {
@@ -200,14 +209,29 @@ impl Owner {
     }
 
     /// A peer sent a message.
-    pub(crate) fn receive(&mut self, from: &str, message: &[u8]) -> Effects {
-        match Envelope::decode(message) {
-            Ok(envelope) => self.input(|machine, now| machine.receive(now, from, envelope)),
-            Err(error) => {
-                tracing::warn!(peer = from, %error, "an ownership message was dropped");
-                Effects::default()
-            }
-        }
+    pub(crate) fn receive(&mut self, from: &str, envelope: Envelope) -> Effects {
+        self.input(|machine, now| machine.receive(now, from, envelope))
+    }
+
+    /// No slot begins from this reading of the monotonic clock on.
+    pub(crate) fn set_lease(&mut self, until_ms: u64) {
+        self.lease_ms = until_ms;
+        self.move_fence();
+    }
+
+    fn move_fence(&self) {
+        self.fence.move_to(self.machine.scrape_until_ms().min(self.lease_ms));
+    }
+
+    /// This node is out of touch with the majority: nothing is held any more.
+    pub(crate) fn isolate(&mut self) -> Effects {
+        self.input(Ownership::isolate)
+    }
+
+    /// Whether claims wait for every member's answer.
+    pub(crate) fn require_answers(&mut self, required: bool) {
+        self.answers_required = required;
+        self.machine.require_answers(required);
     }
 
     /// The stream to a peer is open again.
@@ -235,6 +259,7 @@ impl Owner {
         self.past = self.counters();
         let table = self.machine.table().clone();
         self.machine = Ownership::new(self.settings.clone(), self.clock.now());
+        self.machine.require_answers(self.answers_required);
         self.answers.clear();
         let mut effects = self.adopt(table);
         let keys: Vec<_> = self.domains.iter().filter_map(|(name, domain)| Some((name.clone(), domain.keys.clone()?))).collect();
@@ -252,7 +277,7 @@ impl Owner {
             self.carry_out(action, &mut effects);
         }
         // Last: a node that was late has shut its holds before slots may begin again.
-        self.fence.move_to(self.machine.scrape_until_ms());
+        self.move_fence();
         effects
     }
 
@@ -262,7 +287,9 @@ impl Owner {
             Action::Start(start) => self.start(start),
             Action::Stop { domain, key, reason } => self.stop(domain, key, reason),
             Action::Fence { late_ms } => {
-                tracing::warn!(late_ms, "this node was late: it stops scraping until it has synchronised with its peers");
+                if late_ms > 0 {
+                    tracing::warn!(late_ms, "this node was late: it stops scraping until it has synchronised with its peers");
+                }
                 self.fence_all();
                 effects.fenced = true;
             }
@@ -341,10 +368,6 @@ impl Effects {
 }
 
 fn sum(one: &Counters, other: &Counters) -> Counters {
-    let mut latency = one.handover_latency;
-    for (sum, more) in latency.iter_mut().zip(other.handover_latency) {
-        *sum += more;
-    }
     Counters {
         moves_in: one.moves_in + other.moves_in,
         moves_out: one.moves_out + other.moves_out,
@@ -358,7 +381,14 @@ fn sum(one: &Counters, other: &Counters) -> Counters {
         duplicates_stopped: one.duplicates_stopped + other.duplicates_stopped,
         fences: one.fences + other.fences,
         stale_messages: one.stale_messages + other.stale_messages,
-        handover_latency: latency,
+        handover_latency: added(one.handover_latency, other.handover_latency),
         handover_latency_sum_ms: one.handover_latency_sum_ms + other.handover_latency_sum_ms,
+        handover_gap: added(one.handover_gap, other.handover_gap),
+        handover_gap_sum: one.handover_gap_sum.saturating_add(other.handover_gap_sum),
     }
+}
+
+fn added<const BUCKETS: usize>(mut one: [u64; BUCKETS], other: [u64; BUCKETS]) -> [u64; BUCKETS] {
+    one.iter_mut().zip(other).for_each(|(sum, more)| *sum += more);
+    one
 }

@@ -31,10 +31,25 @@ pub struct Peer {
     pub placement: Version,
     /// What it holds weighs so much: work in a minute, in the units of its components. A few seconds old.
     pub load: u64,
+    /// Where it is, empty if it has not been told.
+    pub zone: String,
+    /// How many keys it has discovered in all domains, held or not; `None` if its version does not tell.
+    pub keys: Option<u64>,
+    /// Whether these have been others than this node's for longer than discoveries lag, though its configuration is the same.
+    pub keys_differ: bool,
+    /// Milliseconds by which its clock is ahead of this node's, once that was measured; `None` for this node.
+    pub clock_ahead_ms: Option<i64>,
+}
+
+/// What this node sees of another, beside what that one says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sight {
+    pub(super) keys_differ: bool,
+    pub(super) clock_ahead_ms: Option<i64>,
 }
 
 impl Peer {
-    pub(super) fn of(record: &Record, is_self: bool) -> Self {
+    pub(super) fn of(record: &Record, is_self: bool, sight: Sight) -> Self {
         Self {
             name: record.identity.name.to_string(),
             addr: record.identity.addr,
@@ -46,6 +61,10 @@ impl Peer {
             started: UNIX_EPOCH + Duration::from_millis(record.identity.generation),
             placement: record.placement,
             load: record.load,
+            zone: record.zone.clone(),
+            keys: record.targets.map(|targets| targets.count),
+            keys_differ: sight.keys_differ,
+            clock_ahead_ms: sight.clock_ahead_ms,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Driver {
             let (resolver, address, reports) = (self.resolver.clone(), address.clone(), self.reports.clone());
             self.state.resolving += 1;
             tokio::spawn(async move {
-                let result = resolver.resolve(&address).await;
+                let result = resolver.find(&address).await;
                 // The node may have shut down meanwhile.
                 drop(reports.send(Report::Resolved { index, result }));
             });
@@ -68,13 +68,13 @@ impl Driver {
                     self.narrate(JoinEvent::Resolved { address: address.clone(), addrs: addrs.clone() });
                 }
                 // An address may name the peer itself, whose own failure stays known until it changes.
-                if self.state.failures.get(&address).is_some_and(|(step, _)| *step == Step::Dns) {
+                if self.state.failures.get(&address).is_some_and(|(step, _)| matches!(step, Step::Dns | Step::Discovery)) {
                     self.state.failures.remove(&address);
                 }
                 Resolved::Addrs(addrs)
             }
             Err(error) => {
-                self.narrate_problem(&address, Step::Dns, error.to_string(), error.remedy());
+                self.narrate_problem(&address, error.step, error.to_string(), error.remedy());
                 if error.absent { Resolved::Absent } else { Resolved::Failed }
             }
         };
@@ -90,7 +90,7 @@ impl Driver {
         let formed = self.local.record().phase == Phase::Formed;
         let (table, links) = (&self.table, &self.links);
         let known =
-            |addr| links.is_open(addr) || (formed && (addr == me.addr || table.alive().any(|record| record.identity.addr == addr)));
+            |addr| links.reaches(addr) || (formed && (addr == me.addr || table.alive().any(|record| record.identity.addr == addr)));
         let mut addrs = self.join.round(known);
         if self.state.conflict {
             addrs.extend(self.table.alive().map(|record| record.identity.addr));
@@ -120,7 +120,7 @@ impl Driver {
                 Outcome::Reached
             }
             // Too slow for the round, and there for all that: while a large fleet starts, CPU may be short everywhere.
-            Err(_) if self.links.is_open(addr) => Outcome::Reached,
+            Err(_) if self.links.reaches(addr) => Outcome::Reached,
             Err(error) => {
                 self.narrate_failure(&addr.to_string(), &error);
                 self.heed_rejection(&error);
@@ -279,6 +279,7 @@ impl Driver {
         self.change_record(|record| record.identity.generation = above + 1);
         self.table.set_me(identity.clone());
         self.local.company.set(self.table.company());
+        self.majority.restart(&identity, self.clock.mono_ms());
         self.gossip = None;
         let effects = self.owner.restart(identity.generation);
         self.carry_out(effects);

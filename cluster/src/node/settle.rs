@@ -10,6 +10,7 @@ use super::{
     driver::{Driver, Sync},
     events::JoinEvent,
     links::Wanted,
+    peer::Sight,
 };
 use crate::{
     membership::{Phase, Record, State, table::Change},
@@ -31,6 +32,7 @@ impl Driver {
         self.synchronise(now);
         self.tell_ring(now);
         self.decide_state(now);
+        self.tell_keys(now);
         self.leave_if_done(now);
         if self.state.unpublished {
             self.publish().await;
@@ -41,6 +43,7 @@ impl Driver {
             self.update_view();
             self.update_peers();
         }
+        self.local.metrics.updating.set(i64::from(self.state.dirty));
         if std::mem::take(&mut self.state.relink) {
             self.keep_links(now);
         }
@@ -52,27 +55,38 @@ impl Driver {
         }
         for change in self.table.take_changes() {
             (self.state.dirty, self.state.relink) = (true, true);
+            self.tell_change(&change);
+            let metrics = &self.local.metrics;
             match change {
-                Change::Joined(who) => {
-                    self.local.metrics.gossip_event("node_join");
-                    tracing::info!(node = %who.name, addr = %who.addr, "a member is there");
-                }
-                Change::Updated(_) => self.local.metrics.gossip_event("node_update"),
-                Change::Replaced { old, new } => {
-                    self.local.metrics.gossip_event("node_update");
-                    tracing::info!(node = %new.name, old = %old.addr, new = %new.addr, "a member has started anew");
-                }
-                Change::Left(who) => {
-                    self.local.metrics.gossip_event("node_leave");
-                    tracing::info!(node = %who.name, addr = %who.addr, "a member has left");
-                }
-                Change::Lost { who, why } => {
-                    self.local.metrics.gossip_event("node_leave");
-                    self.local.metrics.members_lost.inc();
-                    tracing::warn!(node = %who.name, addr = %who.addr, why, "a member is gone without a goodbye");
+                Change::Joined(_) => metrics.gossip_event("node_join"),
+                Change::Updated(_) | Change::Replaced { .. } => metrics.gossip_event("node_update"),
+                Change::Left(_) => metrics.gossip_event("node_leave"),
+                Change::Lost { .. } => {
+                    metrics.gossip_event("node_leave");
+                    metrics.members_lost.inc();
                 }
                 Change::Superseded(by) => self.superseded(&format!("the process at {} has a higher generation", by.addr)),
             }
+        }
+    }
+
+    fn tell_change(&mut self, change: &Change) {
+        if matches!(change, Change::Updated(_) | Change::Superseded(_)) {
+            return;
+        }
+        match self.state.log_budget.spend(Instant::now()) {
+            None => return,
+            Some(0) => {}
+            Some(kept) => tracing::warn!(kept, "members change so often that not all changes are told: does a peer invent them?"),
+        }
+        match change {
+            Change::Joined(who) => tracing::info!(node = %who.name, addr = %who.addr, "a member is there"),
+            Change::Replaced { old, new } => {
+                tracing::info!(node = %new.name, old = %old.addr, new = %new.addr, "a member has started anew");
+            }
+            Change::Left(who) => tracing::info!(node = %who.name, addr = %who.addr, "a member has left"),
+            Change::Lost { who, why } => tracing::warn!(node = %who.name, addr = %who.addr, why, "a member is gone without a goodbye"),
+            Change::Updated(_) | Change::Superseded(_) => {}
         }
     }
 
@@ -149,18 +163,24 @@ impl Driver {
     fn update_view(&mut self) {
         let me = self.local.record();
         let timer = self.local.metrics.update_duration.start_timer();
-        let members = self.table.alive().chain([&me]).map(member).collect();
-        let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict;
-        let effects = self.owner.set_view(View { members, synced, ready: self.state.ready });
+        let members = self.table.alive().chain(self.suspects()).chain([&me]).map(member).collect();
+        let zoned = self.table.alive().chain([&me]).filter(|record| !record.zone.is_empty());
+        let zones = zoned.map(|record| (record.identity.name.clone(), record.zone.as_str().into())).collect();
+        let synced = me.phase == Phase::Formed && self.state.sync == Sync::Done && !self.state.conflict && self.majority.works;
+        let effects = self.owner.set_view(View { members, zones, synced, ready: self.state.ready });
         timer.observe_duration();
         self.carry_out(effects);
         self.report_metrics();
     }
 
-    fn update_peers(&self) {
+    pub(super) fn update_peers(&self) {
         let me = self.local.record();
-        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false)).collect();
-        peers.push(Peer::of(&me, true));
+        let sight = |record: &Record| Sight {
+            keys_differ: self.state.agreement.differs(&record.identity.name),
+            clock_ahead_ms: self.local.skews.of(&record.identity.name).map(|skew| skew.ahead_ms),
+        };
+        let mut peers: Vec<_> = self.table.alive().map(|record| Peer::of(record, false, sight(record))).collect();
+        peers.push(Peer::of(&me, true, Sight::default()));
         peers.sort_by(|one, other| one.name.cmp(&other.name));
         self.peers.store(Arc::new(peers));
     }
@@ -169,23 +189,21 @@ impl Driver {
         if self.says_goodbye() {
             return;
         }
-        let wanted = |record: &Record, lost| Wanted { identity: record.identity.clone(), lost };
-        let mut all: Vec<_> = self.table.alive().map(|record| wanted(record, false)).collect();
-        // Each begins behind its own name, so that not all dial the same at first.
-        let own = self.config.node_name.as_str();
-        let behind = all.partition_point(|wanted| &*wanted.identity.name < own);
-        all.rotate_left(behind);
-        all.extend(self.table.lost().map(|record| wanted(record, true)));
-        self.links.reconcile(&all, now);
+        let alive = self.table.alive().map(|record| (record, false));
+        let lost = self.table.lost().map(|record| (record, true));
+        let wanted: Vec<_> = alive.chain(lost).map(|(record, lost)| Wanted { identity: record.identity.clone(), lost }).collect();
+        self.links.reconcile(&wanted, now);
     }
 
     pub(super) fn report_metrics(&mut self) {
         let metrics = self.local.metrics.clone();
         metrics.members(self.local.record().state, |state| self.table.count(state));
+        metrics.health_score.set(self.health_score(Instant::now()));
         metrics.lamport_time.set(self.state.lamport as i64);
         metrics.observers.set(self.owner.observers() as i64);
         metrics.ready.set(i64::from(self.state.ready));
         metrics.name_conflict.set(i64::from(self.state.conflict));
+        self.report_majority();
         metrics.held_keys.set(self.owner.held() as i64);
         metrics.ownership(&self.owner.counters());
         let (_, reading) = self.clock.read();
@@ -198,6 +216,14 @@ impl Driver {
                 "the wall clock stepped; scrape times follow it slowly"
             );
         }
+    }
+}
+
+impl Driver {
+    /// How ill this node itself is: each live member without a stream from here counts, and so does having stood still lately.
+    fn health_score(&self, now: Instant) -> i64 {
+        let without = self.table.alive().filter(|record| !self.links.is_open(&record.identity.name)).count();
+        without as i64 + i64::from(self.table.paused_lately(now))
     }
 }
 

@@ -30,10 +30,10 @@ pub enum Action {
         /// Why.
         reason: StopReason,
     },
-    /// This node was late: stop scraping every key of every domain at once, without answers. The next
+    /// This node was late, or is isolated: stop scraping every key of every domain at once, without answers. The next
     /// [`super::View`] with `synced` must rest on an exchange with peers that began after this action.
     Fence {
-        /// Milliseconds between the last input and this one.
+        /// Milliseconds between the last input and this one; 0 if the node was not late but is out of touch with the majority.
         late_ms: u64,
     },
     /// This node is terminating and nobody needs it any more. Comes once.
@@ -170,6 +170,9 @@ pub struct Move {
 /// Upper bounds in milliseconds of the buckets of [`Counters::handover_latency`]; the last bucket has none.
 pub const LATENCY_BOUNDS_MS: [u64; 7] = [10, 50, 100, 500, 1_000, 5_000, 10_000];
 
+/// Upper bounds in slots of the buckets of [`Counters::handover_gap`]; the last bucket has none.
+pub const GAP_BOUNDS: [u64; 6] = [0, 1, 2, 5, 10, 60];
+
 /// Totals since the start of the machine. Each only grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -201,4 +204,9 @@ pub struct Counters {
     pub handover_latency: [u64; LATENCY_BOUNDS_MS.len() + 1],
     /// Sum of the same times in milliseconds.
     pub handover_latency_sum_ms: u64,
+    /// Handovers by the slots that nobody has: those between the last one that the old holder began and the first one that
+    /// this node is to begin, in the buckets of [`GAP_BOUNDS`].
+    pub handover_gap: [u64; GAP_BOUNDS.len() + 1],
+    /// Sum of the same slots.
+    pub handover_gap_sum: u64,
 }

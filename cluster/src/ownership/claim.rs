@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{LATENCY_BOUNDS_MS, Start, StartReason};
+use super::action::{GAP_BOUNDS, LATENCY_BOUNDS_MS, Start, StartReason};
 use super::context::Context;
 use super::domain::Domain;
 use super::entry::{Ask, AskState, Entry, Hold, Want};
@@ -153,7 +153,7 @@ impl Want {
     /// too long.
     fn repeat(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64) {
         let now = cx.now.mono_ms;
-        let patience = cx.settings.answer_timeout_ms;
+        let patience = if cx.standing.answers_required { u64::MAX } else { cx.settings.answer_timeout_ms };
         let before = self.pending.len();
         self.pending.retain(|ask| ask.unsettled_since().is_none_or(|since| now.saturating_sub(since) < patience));
         if self.pending.is_empty() && before > 0 {
@@ -296,7 +296,17 @@ impl Entry {
 
 /// Counts a handover that took so many milliseconds from the first want to the start.
 pub(super) fn count_latency(cx: &mut Context<'_>, elapsed_ms: u64) {
-    let bucket = LATENCY_BOUNDS_MS.iter().position(|bound| elapsed_ms <= *bound).unwrap_or(LATENCY_BOUNDS_MS.len());
-    cx.counters.handover_latency[bucket] += 1;
+    cx.counters.handover_latency[bucket(&LATENCY_BOUNDS_MS, elapsed_ms)] += 1;
     cx.counters.handover_latency_sum_ms += elapsed_ms;
+}
+
+/// Counts a handover that left so many slots to nobody.
+pub(super) fn count_gap(cx: &mut Context<'_>, slots: u64) {
+    cx.counters.handover_gap[bucket(&GAP_BOUNDS, slots)] += 1;
+    cx.counters.handover_gap_sum = cx.counters.handover_gap_sum.saturating_add(slots);
+}
+
+/// The place of a value among buckets with these upper bounds and one without.
+fn bucket(bounds: &[u64], value: u64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
 }

@@ -8,7 +8,7 @@ use super::mutant::Mutant;
 use super::outbox::Outbox;
 use super::peers::{PeerId, Peers};
 use super::view::{MemberState, Name, Now, Settings};
-use crate::placement::Proposal;
+use crate::placement::{Proposal, Seat};
 
 /// An instant further ahead of one's own clock than this is a clock gone wrong, and is not waited for.
 const MAX_AHEAD_MS: u64 = 5_000;
@@ -31,14 +31,14 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Index of the member that should own a key, for [`Entry::owner`].
-    pub(super) fn owner(&self, domain: &str, key: u64) -> Option<u32> {
-        self.proposal.owner(domain, key)
+    /// Where a key is to be, for [`Entry::seat`].
+    pub(super) fn seat(&self, domain: &str, key: u64) -> Seat {
+        self.proposal.seat(domain, key)
     }
 
     /// Index of the first member in a key's order of preference that is not known to lack it.
     pub(super) fn first(&self, key: u64, entry: &Entry) -> Option<usize> {
-        self.proposal.ring().first_accepted_after(entry.owner? as usize, key, |index| match self.ids[index] {
+        self.proposal.first_accepted(key, &entry.seat, |index| match self.ids[index] {
             None => entry.discovered(),
             Some(peer) => !entry.unknown_at.contains(&peer),
         })
@@ -57,6 +57,8 @@ pub(super) struct Standing {
     pub(super) leaving_since: Option<u64>,
     /// Whether `Drained` was reported.
     pub(super) drained: bool,
+    /// Whether silent peers are waited for without end.
+    pub(super) answers_required: bool,
     /// Wants with lower numbers were made before the last fence and are void.
     pub(super) floor: u64,
 }
@@ -73,6 +75,8 @@ pub(super) struct Context<'a> {
     /// Number of this input: it numbers the wants and queries that it sends.
     pub(super) sequence: u64,
     pub(super) mutant: Option<Mutant>,
+    /// How many more keys that this node has not discovered may be noted.
+    pub(super) room_for_notes: usize,
 }
 
 impl Context<'_> {

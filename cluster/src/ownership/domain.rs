@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, Move, Start, StartReason, StopReason};
 use super::context::{Candidate, Context};
+use super::digest::DomainDigest;
 use super::entry::{Entry, Held, Hold, TRAIL_MS};
 use super::mutant::Mutant;
 use super::peers::PeerId;
@@ -16,8 +17,6 @@ const QUERY_RETRY_MS: u64 = 1_000;
 /// A terminating node that finds nobody for its keys waits so many milliseconds: a viewer of its view may have become a
 /// participant, or one that was late may come back. Over the time that news take.
 const LINGER_MS: u64 = 5_000;
-/// Most keys noted that this node has not discovered. What peers ask beyond is answered and not remembered.
-const MAX_NOTES: usize = 1 << 17;
 
 /// One domain.
 #[derive(Debug)]
@@ -26,13 +25,20 @@ pub(super) struct Domain {
     pub(super) keys: BTreeMap<u64, Entry>,
     /// Keys that `tick` must look at; those that need nothing are dropped from it when it does.
     pub(super) unsettled: BTreeSet<u64>,
+    /// Of the discovered keys.
+    pub(super) digest: DomainDigest,
     /// Number of entries whose key is not discovered.
     notes: usize,
 }
 
 impl Domain {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
+        Self { digest: DomainDigest::new(&name), name, keys: BTreeMap::new(), unsettled: BTreeSet::new(), notes: 0 }
+    }
+
+    /// Entries of keys that are not discovered.
+    pub(super) fn notes(&self) -> usize {
+        self.notes
     }
 
     /// Replaces the set of discovered keys.
@@ -51,7 +57,7 @@ impl Domain {
         let cluster = if by_host { &*cx.settings.me } else { cx.settings.cluster.as_str() };
         let clock = SlotClock::new(cluster, key, interval_ms);
         let known = self.keys.contains_key(&key);
-        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.owner(&self.name, key), cx.now.mono_ms));
+        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
         if entry.clock == Some(clock) {
             return;
         }
@@ -59,6 +65,9 @@ impl Domain {
             self.notes -= 1;
         }
         let rescheduled = entry.clock.replace(clock).is_some();
+        if !rescheduled {
+            self.digest.add(key);
+        }
         if rescheduled && let Hold::Held(held) = &mut entry.hold {
             held.first_slot = clock.next_after(cx.now.wall_ms);
             cx.out.act(Action::Start(Start {
@@ -88,7 +97,9 @@ impl Domain {
             if std::mem::take(&mut entry.vouched) {
                 vouched.push(*key);
             }
-            entry.clock = None;
+            if entry.clock.take().is_some() {
+                self.digest.remove(*key);
+            }
             entry.confirmed = None;
             entry.unknown_at.clear();
             entry.note_until = entry.note_until.max(cx.now.mono_ms.saturating_add(TRAIL_MS));
@@ -100,13 +111,11 @@ impl Domain {
     }
 
     /// The entry of a key that a peer speaks of; for a key that is not discovered one to keep notes in, if there is room.
-    pub(super) fn noted(&mut self, cx: &Context<'_>, key: u64) -> Option<&mut Entry> {
+    pub(super) fn noted(&mut self, cx: &mut Context<'_>, key: u64) -> Option<&mut Entry> {
         if !self.keys.contains_key(&key) {
-            if self.notes >= MAX_NOTES {
-                return None;
-            }
+            cx.room_for_notes = cx.room_for_notes.checked_sub(1)?;
             self.notes += 1;
-            self.keys.insert(key, Entry::note(cx.placement.owner(&self.name, key), cx.now.mono_ms));
+            self.keys.insert(key, Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
         }
         self.keys.get_mut(&key)
     }
@@ -114,7 +123,7 @@ impl Domain {
     /// Looks at every key after peers, proposal or own standing have changed.
     pub(super) fn refresh(&mut self, cx: &mut Context<'_>) {
         for (key, entry) in &mut self.keys {
-            entry.owner = cx.placement.owner(&self.name, *key);
+            entry.seat = cx.placement.seat(&self.name, *key);
             entry.forget_gone(cx.peers);
             entry.hurry(cx.now.mono_ms);
             if entry.attend(cx, &self.name, *key) {
@@ -160,6 +169,17 @@ impl Domain {
                 entry.release(cx.now.wall_ms, None);
                 self.unsettled.insert(*key);
             }
+        }
+    }
+
+    /// Tokens on their way may arrive or not: this node no longer cares, and names who may have taken them.
+    pub(super) fn drop_tokens(&mut self, cx: &mut Context<'_>) {
+        for entry in self.keys.values_mut() {
+            let Hold::Granted(granted) = &entry.hold else { continue };
+            let (to, last_ms) = (granted.to, granted.last_ms);
+            entry.release(cx.now.wall_ms, Some(cx.name(to)));
+            entry.last_ms = Some(last_ms);
+            entry.point_at(to, true, cx.now.mono_ms);
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::action::{Move, Phase, StartReason};
 use super::peers::{PeerId, Peers};
 use super::view::Name;
+use crate::placement::Seat;
 use crate::slots::SlotClock;
 
 /// How long it is remembered to whom a key was given or promised, and notes about undiscovered keys are kept: a multiple of
@@ -19,8 +20,7 @@ const MAX_TRAIL: usize = 4;
 pub(super) struct Entry {
     /// The key's slots, while it is discovered.
     pub(super) clock: Option<SlotClock>,
-    /// Index of the member that ring or table propose, looked up when these change: a lookup in a large ring misses the cache.
-    pub(super) owner: Option<u32>,
+    pub(super) seat: Seat,
     pub(super) hold: Hold,
     /// The peer that should hold it and has said that it knows it.
     pub(super) confirmed: Option<PeerId>,
@@ -139,8 +139,8 @@ pub(super) struct Trail {
 
 impl Entry {
     /// An entry for a key that this node has not discovered.
-    pub(super) fn note(owner: Option<u32>, mono_ms: u64) -> Self {
-        Self { owner, note_until: mono_ms.saturating_add(TRAIL_MS), ..Self::default() }
+    pub(super) fn note(seat: Seat, mono_ms: u64) -> Self {
+        Self { seat, note_until: mono_ms.saturating_add(TRAIL_MS), ..Self::default() }
     }
 
     /// Whether this node has discovered the key.

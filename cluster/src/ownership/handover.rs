@@ -4,7 +4,7 @@
 //! acknowledged or declined it or is gone; only then may the former holder call the key free, and it names the taker.
 
 use super::action::{Action, Start, StartReason, StopReason, Stopped};
-use super::claim::count_latency;
+use super::claim::{count_gap, count_latency};
 use super::context::{Candidate, Context};
 use super::domain::Domain;
 use super::entry::{Entry, Granted, Hold, Release, Trail};
@@ -231,10 +231,13 @@ impl Entry {
         }
         cx.counters.moves_in += 1;
         let name = cx.name(from);
+        let next_slot = clock.slot_at(cx.plausible(grant.last_ms)).saturating_add(1);
+        let first_slot = next_slot.max(clock.slot_at(cx.now.wall_ms));
+        count_gap(cx, first_slot - next_slot);
         let start = Start {
             domain: domain.clone(),
             key: grant.key,
-            first_slot: (clock.slot_at(cx.plausible(grant.last_ms)).saturating_add(1)).max(clock.slot_at(cx.now.wall_ms)),
+            first_slot,
             reason: StartReason::Handover { from: name.clone() },
             state: grant.state,
         };

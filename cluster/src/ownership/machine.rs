@@ -18,6 +18,8 @@ use crate::ring::Ring;
 
 /// Most domains, those included that only peers speak of.
 const MAX_DOMAINS: usize = 4_096;
+/// Most keys noted, over all domains, that this node has not discovered. What peers ask beyond is answered and not remembered.
+const MAX_NOTES: usize = 1 << 17;
 /// Milliseconds between two searches for notes that have served their time.
 const PRUNE_MS: u64 = 10_000;
 
@@ -52,7 +54,10 @@ impl Ownership {
             counters: Counters::default(),
             domains: BTreeMap::new(),
             peers: Peers::default(),
-            placement: Placement { proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &Table::default())), ids: Vec::new() },
+            placement: Placement {
+                proposal: Arc::new(Proposal::new(Ring::new(Vec::<Name>::new()), &BTreeMap::new(), &Table::default())),
+                ids: Vec::new(),
+            },
             table: Arc::default(),
             standing: Standing::default(),
             last: now,
@@ -88,7 +93,8 @@ impl Ownership {
     #[must_use]
     pub(crate) fn set_table(&mut self, now: Now, table: Arc<Table>) -> Vec<Action> {
         let mut out = self.enter(now);
-        self.placement.proposal = Arc::new(Proposal::new(self.placement.proposal.ring().clone(), &table));
+        let present = &self.placement.proposal;
+        self.placement.proposal = Arc::new(Proposal::new(present.ring().clone(), &present.zones(), &table));
         self.table = table;
         self.refresh(&mut out);
         self.leave(out)
@@ -171,6 +177,24 @@ impl Ownership {
         self.leave(out)
     }
 
+    /// This node is out of touch with the majority: it gives up everything, tokens on their way included, since others may have found
+    /// the keys free. Nothing is claimed before a view that is synchronised again.
+    #[must_use]
+    pub fn isolate(&mut self, now: Now) -> Vec<Action> {
+        let mut out = self.enter(now);
+        if self.standing.synced {
+            self.fence(0, &mut out);
+        }
+        let (domains, mut cx) = self.parts(&mut out);
+        domains.values_mut().for_each(|domain| domain.drop_tokens(&mut cx));
+        self.leave(out)
+    }
+
+    /// Whether a claim waits for the answer of every member of the view, however long it takes, instead of passing over the silent.
+    pub fn require_answers(&mut self, required: bool) {
+        self.standing.answers_required = required;
+    }
+
     /// Lets time pass: call it about every 100 ms, also when nothing happens.
     #[must_use]
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
@@ -225,7 +249,7 @@ impl Ownership {
         if self.mutant == Some(Mutant::NoFence) {
             return;
         }
-        self.counters.fences += 1;
+        self.counters.fences += u64::from(late_ms > 0);
         self.standing.synced = false;
         self.standing.floor = self.sequence;
         out.act(Action::Fence { late_ms });
@@ -248,6 +272,7 @@ impl Ownership {
 
     /// The domains, and everything else that they need.
     fn parts<'a>(&'a mut self, out: &'a mut Outbox) -> (&'a mut BTreeMap<Name, Domain>, Context<'a>) {
+        let notes: usize = self.domains.values().map(Domain::notes).sum();
         let context = Context {
             now: self.last,
             settings: &self.settings,
@@ -258,6 +283,7 @@ impl Ownership {
             counters: &mut self.counters,
             sequence: self.sequence,
             mutant: self.mutant,
+            room_for_notes: MAX_NOTES.saturating_sub(notes),
         };
         (&mut self.domains, context)
     }
@@ -271,14 +297,20 @@ impl Ownership {
                 members.insert(member.name.clone(), member.clone());
             }
         }
-        let changed = self.peers.apply(&members, self.last.mono_ms);
+        let mut changed = self.peers.apply(&members, self.last.mono_ms);
         let mut names: BTreeMap<Name, Option<PeerId>> = self.peers.participants().map(|(id, name)| (name.clone(), Some(id))).collect();
         if self.standing.state == Some(MemberState::Participant) {
             names.insert(self.settings.me.clone(), None);
         }
-        if !names.keys().eq(self.placement.proposal.ring().members()) {
-            let ring = Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens);
-            self.placement.proposal = Arc::new(Proposal::new(ring, &self.table));
+        let same_members = names.keys().eq(self.placement.proposal.ring().members());
+        let zones: BTreeMap<Name, Name> = self.view.zones.iter().filter(|(name, _)| names.contains_key(*name)).map(named).collect();
+        if !same_members || zones != self.placement.proposal.zones() {
+            let ring = match same_members {
+                true => self.placement.proposal.ring().clone(),
+                false => self.placement.proposal.ring().changed_to(names.keys().cloned().collect(), self.settings.ring_tokens),
+            };
+            self.placement.proposal = Arc::new(Proposal::new(ring, &zones, &self.table));
+            changed = true;
         }
         self.placement.ids = names.into_values().collect();
         changed
@@ -350,6 +382,10 @@ impl Ownership {
             Message::Forgot { keys } => domain.on_unknown(cx, from, &keys),
         }
     }
+}
+
+fn named((name, zone): (&Name, &Name)) -> (Name, Name) {
+    (name.clone(), zone.clone())
 }
 
 #[cfg(test)]

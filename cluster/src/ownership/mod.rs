@@ -3,12 +3,13 @@
 //!
 //! Each key has one *token*, the right to scrape it. The ring only says who *should* have it. The parts: `machine` takes the
 //! inputs, `domain` looks after keys, `claim` asks for tokens, `handover` gives and takes them, `knowledge` finds out who knows
-//! a key; `peers` and `entry` hold what is noted, `outbox` packs messages, `codec` makes bytes of them.
+//! a key, `digest` puts all keys in short; `peers` and `entry` hold what is noted, `outbox` packs messages, `codec` makes bytes of them.
 
 mod action;
 mod claim;
 mod codec;
 mod context;
+mod digest;
 mod domain;
 mod entry;
 mod handover;
@@ -26,9 +27,11 @@ mod tests;
 mod view;
 
 pub use action::{
-    Action, Candidacy, Counters, Holder, LATENCY_BOUNDS_MS, MAX_CANDIDATES, Move, Phase, Start, StartReason, StopReason, Stopped,
+    Action, Candidacy, Counters, GAP_BOUNDS, Holder, LATENCY_BOUNDS_MS, MAX_CANDIDATES, Move, Phase, Start, StartReason, StopReason,
+    Stopped,
 };
 pub use codec::DecodeError;
+pub use digest::KeysDigest;
 pub use machine::Ownership;
 pub use message::{Answer, Envelope, Grant, MAX_FRAME_BYTES, MAX_KEYS, MAX_NAME_BYTES, MAX_POINTERS, MAX_STATE_BYTES, Message, Pointer};
 pub use view::{KeySpec, Member, MemberState, Name, Now, Settings, View};

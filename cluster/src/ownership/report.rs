@@ -38,17 +38,16 @@ impl Ownership {
     pub(crate) fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
         let proposal = &self.placement.proposal;
         let entry = self.domains.get(domain).and_then(|domain| domain.keys.get(&key));
-        let Some(owner) = proposal.owner(domain, key) else { return Vec::new() };
-        let order = proposal.ring().preference(owner as usize, key);
+        let seat = proposal.seat(domain, key);
         let candidacy = |index: usize| Candidacy {
             name: proposal.ring().members()[index].clone(),
-            basis: if index == owner as usize { proposal.basis(domain, key) } else { Basis::Fallback },
+            basis: if Some(index) == seat.owner.map(|owner| owner as usize) { proposal.basis(domain, key) } else { Basis::Fallback },
             knows: match self.placement.ids[index] {
                 None => entry.is_some_and(Entry::discovered),
                 Some(peer) => entry.is_none_or(|entry| !entry.unknown_at.contains(&peer)),
             },
         };
-        order.into_iter().take(MAX_CANDIDATES).map(candidacy).collect()
+        proposal.line(key, &seat).into_iter().take(MAX_CANDIDATES).map(candidacy).collect()
     }
 
     /// Totals since the start.
@@ -64,7 +63,7 @@ impl Ownership {
         };
         let proposal = &self.placement.proposal;
         let first = self.placement.first(key, entry);
-        let by_rule = first.is_some() && first == entry.owner.map(|owner| owner as usize);
+        let by_rule = first.is_some() && first == entry.seat.owner.map(|owner| owner as usize);
         Holder {
             domain: domain.clone(),
             key,

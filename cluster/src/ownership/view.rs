@@ -1,6 +1,7 @@
 //! What an ownership machine is told about the fleet and about its own keys: the membership view, the keys of a domain,
 //! the two clocks. How a view comes about (gossip, failure detection) is membership's business, not this module's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ring::TOKENS;
@@ -45,6 +46,9 @@ pub struct View {
     /// Live members; oneself is among them under the name of [`super::Settings::me`]. Order and duplicates do not matter
     /// (of two entries with one name the higher incarnation counts).
     pub members: Vec<Member>,
+    /// Where members are (availability zones, racks), by name: copies of a key go to different ones. Members without a zone are
+    /// apart from all others.
+    pub zones: BTreeMap<Name, Name>,
     /// Whether the view is complete: at least one full exchange with a peer (or the knowledge that there is none) since the
     /// start, and since the last [`super::Action::Fence`]. Nothing is claimed before.
     pub synced: bool,

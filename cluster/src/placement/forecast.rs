@@ -37,7 +37,7 @@ pub(crate) fn forecast(current: &Proposal, table: &Table, reports: &[(Name, Repo
     let present = current.ring().members().iter().filter(|name| !remove.contains(name));
     let members: Vec<Name> = present.chain(add).cloned().collect();
     // First the others take over by ring and backups, at once; then the author evens out.
-    let at_once = Proposal::new(Ring::new(members.clone()), table);
+    let at_once = Proposal::new(Ring::new(members.clone()), &current.zones(), table);
     let keys: Vec<(&Name, &Weighed)> =
         reports.iter().flat_map(|(holder, report)| report.keys.iter().map(move |key| (holder, key))).collect();
     let first = |(holder, key): &(&Name, &Weighed)| taker(current, &at_once, holder, key);
@@ -89,5 +89,5 @@ fn planned(at_once: &Proposal, table: &Table, keys: &[(&Name, &Weighed)], taken:
     }
     let reports: Vec<Report> = held.into_iter().map(|keys| Report::new(table.version(), 0, keys, HEAVIEST)).collect();
     let plan = plan(at_once, table, &reports, "", &mut Refusals::default())?;
-    (plan.moved > 0).then(|| Proposal::new(at_once.ring().clone(), &plan.table))
+    (plan.moved > 0).then(|| Proposal::new(at_once.ring().clone(), &at_once.zones(), &plan.table))
 }

@@ -3,12 +3,13 @@
 //! as many light ones as it takes to even out the rest. All of it is a pure function of what goes in; who writes the table and
 //! how it travels is `node::balance`, and that a changed proposal loses and doubles nothing is the work of `ownership`.
 //!
-//! `table` is the table itself, `proposal` asks it and the ring, `report` tells what a node holds and what it weighs, `plan`
+//! `table` is the table itself, `rank` tells copies of a key apart, `proposal` asks table and ring, `report` tells what a node holds and what it weighs, `plan`
 //! writes the next table, `forecast` says what would become of a fleet of other members.
 
 mod forecast;
 mod plan;
 mod proposal;
+mod rank;
 mod report;
 mod table;
 #[cfg(test)]
@@ -18,7 +19,9 @@ pub(crate) use forecast::forecast;
 pub use forecast::{Forecast, Move};
 pub(crate) use plan::{Refusals, plan};
 pub use proposal::Basis;
-pub(crate) use proposal::Proposal;
+pub(crate) use proposal::{Proposal, Seat};
+pub(crate) use rank::Rank;
+pub use rank::{MAX_RANKS, domain_of_rank};
 pub(crate) use report::{HEAVIEST, Report, Weighed};
 #[cfg(test)]
 pub(crate) use table::Place;

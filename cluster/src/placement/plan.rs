@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::table::{MAX_PLACES, Place};
-use super::{Proposal, Report, Table, Weighed};
+use super::{Proposal, Rank, Report, Table, Weighed};
 use crate::ownership::Name;
 
 /// A node with more than this many percent of its share gives away. The promise is 115; what lies between is for weights that are
@@ -61,7 +61,7 @@ pub(crate) fn plan(proposal: &Proposal, previous: &Table, reports: &[Report], au
     }
     let mut books = Books::open(proposal, previous, reports, refusals);
     if books.is_uneven() {
-        books.even_out(members, refusals);
+        books.even_out(proposal, refusals);
     }
     let places = books.places(proposal, previous);
     let table = Table::following(previous.version(), author, members.to_vec(), places);
@@ -77,6 +77,8 @@ fn mostly_unmeasured(reports: &[Report]) -> bool {
 /// A key, with the member that should hold it.
 struct Item<'a> {
     domain: &'a Name,
+    /// The domain without the number of its copy.
+    base: &'a str,
     key: u64,
     weight: u64,
     member: usize,
@@ -85,6 +87,8 @@ struct Item<'a> {
 /// Who carries what.
 struct Books<'a> {
     items: Vec<Item<'a>>,
+    /// Items that are copies of one another, where there are copies.
+    copies: HashMap<(&'a str, u64), Vec<usize>>,
     /// Items of each member by weight.
     sorted: Vec<BTreeSet<(u64, usize)>>,
     loads: Vec<u64>,
@@ -103,7 +107,7 @@ impl<'a> Books<'a> {
                 let listed = || previous.place(&key.domain, key.key).map(|place| place.weight);
                 let weight = key.weight.or_else(listed).unwrap_or_else(|| typical.get(&key.domain).copied().unwrap_or(0));
                 let member = whereabouts(proposal, reporter, key, refusals);
-                items.push(Item { domain: &key.domain, key: key.key, weight, member });
+                items.push(Item { domain: &key.domain, base: Rank::of(&key.domain).base(), key: key.key, weight, member });
             }
         }
         let mut loads: Vec<u64> = reports.iter().map(|report| report.rest).collect();
@@ -113,7 +117,7 @@ impl<'a> Books<'a> {
             sorted[item.member].insert((item.weight, index));
         }
         let mean = (loads.iter().sum::<u64>() / loads.len() as u64).max(1);
-        Self { items, sorted, loads, mean, moved: BTreeSet::new() }
+        Self { copies: copies(&items), items, sorted, loads, mean, moved: BTreeSet::new() }
     }
 
     fn is_uneven(&self) -> bool {
@@ -131,14 +135,18 @@ impl<'a> Books<'a> {
 
     /// Moves keys away from who has most, until nobody has too much or nothing helps. Each move makes the loads' sum of squares
     /// smaller, so it ends.
-    fn even_out(&mut self, members: &[Name], refusals: &Refusals) {
+    fn even_out(&mut self, proposal: &Proposal, refusals: &Refusals) {
+        let members = proposal.ring().members();
         let mut stuck = vec![false; self.loads.len()];
         loop {
             let over = |member: usize| self.loads[member].saturating_sub(self.bound(member, GOAL_PERCENT));
             let most = (0..self.loads.len()).filter(|member| !stuck[*member]).max_by_key(|member| (over(*member), usize::MAX - *member));
             let Some(from) = most.filter(|member| over(*member) > 0) else { return };
             let Some(to) = (0..self.loads.len()).filter(|member| *member != from).min_by_key(|member| self.loads[*member]) else { return };
-            let refuses = |item: &Item<'_>| refusals.contains(item.domain, item.key, &members[to]);
+            let refuses = |item: &Item<'_>| {
+                refusals.contains(item.domain, item.key, &members[to])
+                    || self.siblings(item).any(|other| other == to || proposal.share_a_zone(other, to))
+            };
             match self.choose(from, to, refuses) {
                 Some(item) => {
                     self.transfer(item, to);
@@ -161,6 +169,12 @@ impl<'a> Books<'a> {
         // Nothing fits wholly: then the lightest that makes it better at all.
         let bettering = || self.sorted[from].range((excess.min(room), usize::MAX)..).take(1).find(acceptable);
         giant.filter(acceptable).or_else(fitting).or_else(bettering).map(|(_, item)| *item)
+    }
+
+    /// The members that hold other copies of a key.
+    fn siblings<'b>(&'b self, item: &'b Item<'_>) -> impl Iterator<Item = usize> + 'b {
+        let copies = self.copies.get(&(item.base, item.key)).map_or(&[][..], Vec::as_slice);
+        copies.iter().map(|copy| &self.items[*copy]).filter(|copy| copy.domain != item.domain).map(|copy| copy.member)
     }
 
     fn transfer(&mut self, index: usize, to: usize) {
@@ -188,7 +202,7 @@ impl<'a> Books<'a> {
                     continue;
                 }
                 room -= 1;
-                let backup = self.backup(member, &extra);
+                let backup = self.backup(item, &extra);
                 extra[backup] += weight;
                 let place = Place { node: index_of(member), backup: index_of(backup), weight: *weight };
                 places.entry(item.domain.clone()).or_default().insert(item.key, place);
@@ -198,10 +212,22 @@ impl<'a> Books<'a> {
     }
 
     /// Who carries least, were it to take what it was named for already.
-    fn backup(&self, member: usize, extra: &[u64]) -> usize {
-        let others = (0..self.loads.len()).filter(|other| *other != member);
-        others.min_by_key(|other| self.loads[*other] + extra[*other]).unwrap_or(member)
+    fn backup(&self, item: &Item<'_>, extra: &[u64]) -> usize {
+        let others = (0..self.loads.len()).filter(|other| *other != item.member && !self.siblings(item).any(|sibling| sibling == *other));
+        others.min_by_key(|other| self.loads[*other] + extra[*other]).unwrap_or(item.member)
     }
+}
+
+/// Items with equal keys in copies of one domain, where there is more than one.
+fn copies<'a>(items: &[Item<'a>]) -> HashMap<(&'a str, u64), Vec<usize>> {
+    if items.iter().all(|item| item.base.len() == item.domain.len()) {
+        return HashMap::new();
+    }
+    let mut copies: HashMap<(&str, u64), Vec<usize>> = HashMap::new();
+    for (index, item) in items.iter().enumerate() {
+        copies.entry((item.base, item.key)).or_default().push(index);
+    }
+    copies
 }
 
 fn index_of(member: usize) -> u32 {

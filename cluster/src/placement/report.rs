@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn weighed(domain: &str, key: u64, weight: Option<u64>) -> Weighed {
-        Weighed { domain: Name::from(domain), key, weight, settled: key % 2 == 0 }
+        Weighed { domain: Name::from(domain), key, weight, settled: key.is_multiple_of(2) }
     }
 
     #[test]

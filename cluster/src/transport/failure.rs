@@ -7,8 +7,12 @@ use super::{ConnectError, frame::FrameError, wire};
 pub enum Step {
     /// The name did not resolve.
     Dns,
+    /// `--cluster.discover-peers` found no peers.
+    Discovery,
     /// No connection to the address.
     Tcp,
+    /// Only one side speaks TLS, or one side does not accept the other's certificate.
+    Tls,
     /// Something answers that is not this protocol.
     Http,
     /// The peer speaks another version of the protocol.
@@ -26,11 +30,16 @@ pub enum Step {
 }
 
 impl Step {
+    pub(crate) const ALL: [Self; 9] =
+        [Self::Dns, Self::Tcp, Self::Http, Self::Version, Self::Name, Self::Key, Self::Conflict, Self::Advertise, Self::Stream];
+
     /// The name in messages and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
+            Self::Discovery => "discovery",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Http => "http",
             Self::Version => "version",
             Self::Name => "name",
@@ -63,10 +72,14 @@ pub(crate) enum Reason {
     Protocol = 8,
     /// The accepting node has not started or is shutting down.
     Unavailable = 9,
+    /// A stream without TLS or without a certificate where both are required, or TLS where none is spoken.
+    Tls = 10,
+    /// A Grafana Alloy node.
+    Alloy = 11,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Version,
         Self::Name,
         Self::Key,
@@ -76,6 +89,8 @@ impl Reason {
         Self::Full,
         Self::Protocol,
         Self::Unavailable,
+        Self::Tls,
+        Self::Alloy,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -89,6 +104,8 @@ impl Reason {
             Self::Full => "full",
             Self::Protocol => "protocol",
             Self::Unavailable => "unavailable",
+            Self::Tls => "tls",
+            Self::Alloy => "alloy",
         }
     }
 
@@ -108,6 +125,8 @@ impl Reason {
             Self::Key => Step::Key,
             Self::Conflict | Self::Generation => Step::Conflict,
             Self::Advertise => Step::Advertise,
+            Self::Tls => Step::Tls,
+            Self::Alloy => Step::Http,
             Self::Full | Self::Protocol | Self::Unavailable => Step::Stream,
         }
     }
@@ -126,9 +145,15 @@ impl Reason {
             Self::Full => "use shorter --cluster.node-name values or fewer nodes",
             Self::Protocol => "run the same release on all nodes and check for proxies between them",
             Self::Unavailable => "none needed: it is tried again",
+            Self::Tls => super::tls::SAME_EVERYWHERE,
+            Self::Alloy => APART_FROM_ALLOY,
         }
     }
 }
+
+/// Their protocols have nothing in common, and neither do their rules of who scrapes what.
+const APART_FROM_ALLOY: &str = "collectors and Alloy nodes form no fleet together: give each fleet its own addresses to join, and never let \
+                                both scrape the same targets";
 
 /// Why a stream to a peer did not open, or ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,7 +190,8 @@ impl DialError {
 
     pub(crate) fn step(&self) -> Step {
         match self {
-            Self::Connect(ConnectError::NotOurs(_)) => Step::Http,
+            Self::Connect(ConnectError::NotOurs(_) | ConnectError::Alloy) => Step::Http,
+            Self::Connect(ConnectError::Tls { .. }) => Step::Tls,
             Self::Connect(_) => Step::Tcp,
             Self::Rejected { reason, .. } => reason.step(),
             Self::Handshake | Self::Stream(_) | Self::Silent | Self::Overflow => Step::Stream,
@@ -178,6 +204,8 @@ impl DialError {
             Self::Connect(ConnectError::NotOurs(_)) => {
                 "check that the port is the peer's --server.http.listen-addr and that it runs with clustering enabled"
             }
+            Self::Connect(ConnectError::Tls { remedy, .. }) => remedy,
+            Self::Connect(ConnectError::Alloy) => APART_FROM_ALLOY,
             Self::Connect(_) => "check routes, firewalls and network policies between the nodes",
             Self::Rejected { reason, .. } => reason.remedy(),
             Self::Handshake | Self::Silent => "check that the peer is not stalled or starved of CPU",
@@ -188,6 +216,10 @@ impl DialError {
 
 impl From<wire::Reject> for DialError {
     fn from(reject: wire::Reject) -> Self {
-        Self::Rejected { reason: Reason::from_wire(reject.reason), detail: wire::clean(&reject.detail), generation: reject.generation }
+        Self::Rejected {
+            reason: Reason::from_wire(reject.reason),
+            detail: wire::clean_detail(&reject.detail),
+            generation: reject.generation,
+        }
     }
 }

@@ -12,7 +12,10 @@ use tokio::{sync::mpsc, time::timeout};
 use prometheus::IntCounter;
 
 use super::squeeze::{self, Context};
-use crate::auth::{MAC_BYTES, Seal};
+use crate::{
+    auth::{MAC_BYTES, Seal},
+    ownership::MAX_FRAME_BYTES,
+};
 
 /// Longest payload of one frame, bytes: what another frame may have to wait for.
 pub(crate) const MAX_PAYLOAD: usize = 256 * 1024;
@@ -71,6 +74,10 @@ pub(crate) enum Kind {
     Ping = 10,
     /// Yes.
     Pong = 11,
+    /// Who heard whom, for the policy `majority` ([`super::standing::Standing`]). Sent to members of that policy only.
+    Standing = 20,
+    /// An ownership message behind the number that shows its age. Likewise.
+    Dated = 21,
 }
 
 impl Kind {
@@ -88,13 +95,27 @@ impl Kind {
             9 => Self::Response,
             10 => Self::Ping,
             11 => Self::Pong,
+            20 => Self::Standing,
+            21 => Self::Dated,
             _ => return None,
         })
     }
 
     /// Whether a message of this kind may be cut. The others are small, so at most a few messages are ever half received.
     fn may_be_cut(self) -> bool {
-        matches!(self, Self::Ownership | Self::Members | Self::Request | Self::Response)
+        matches!(self, Self::Ownership | Self::Dated | Self::Members | Self::Request | Self::Response)
+    }
+
+    /// Longest message of this kind, bytes.
+    fn limit(self) -> usize {
+        match self {
+            Self::Ownership => MAX_FRAME_BYTES,
+            // With the receiver's number before it.
+            Self::Dated => MAX_FRAME_BYTES + size_of::<u64>(),
+            Self::Members => super::wire::MAX_MEMBERS_BYTES,
+            Self::Request | Self::Response => MAX_MESSAGE,
+            _ => MAX_PAYLOAD,
+        }
     }
 }
 
@@ -114,6 +135,8 @@ pub(crate) enum FrameError {
     Undersize(usize),
     #[error("frame kind {0} does not exist in this protocol version")]
     UnknownKind(u8),
+    #[error("a {0:?} message can't be read")]
+    Nonsense(Kind),
     #[error("a frame of a kind that is never cut came in pieces")]
     UnexpectedFragment,
     #[error("a frame's MAC does not verify: it was changed, repeated or reordered on its way")]
@@ -248,9 +271,9 @@ impl FrameReader {
             self.partial.push((kind, BytesMut::new()));
             self.partial.len() - 1
         });
-        let length = self.partial[position].1.len() + payload.len();
-        if length > MAX_MESSAGE {
-            return Err(FrameError::Oversize { length, limit: MAX_MESSAGE });
+        let (length, limit) = (self.partial[position].1.len() + payload.len(), kind.limit());
+        if length > limit {
+            return Err(FrameError::Oversize { length, limit });
         }
         self.partial[position].1.extend_from_slice(&payload);
         if more {

@@ -68,12 +68,13 @@ pub(crate) async fn open(pipe: Pipe, local: &Local, intent: Intent) -> Result<Se
 async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Session, DialError> {
     let mut reader = FrameReader::new(pipe.incoming, super::frame::MAX_PAYLOAD).counting(local.metrics.wire_received.clone());
     let mut writer = FrameWriter::new(pipe.outgoing).counting(local.metrics.wire_sent.clone());
+    let key = local.key.load_full();
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
         cluster: local.cluster.to_string(),
         sender: Some(Member::from(&local.record())),
         nonce: nonce(),
-        keyed: local.key.is_some(),
+        keyed: key.is_some(),
         intent: intent.to_wire(),
         company: local.company.get(),
         compression: SQUEEZE,
@@ -81,14 +82,14 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
     .encode_to_vec();
     writer.send(Kind::Hello, hello.clone()).await?;
     let challenge = expect(&mut reader, Kind::Challenge).await?;
-    let compression = check_challenge(&challenge, local.key.is_some())?;
+    let compression = check_challenge(&challenge, key.is_some())?;
     let transcript = auth::transcript(&hello, &challenge);
-    let tag = local.key.as_ref().map(|key| key.opener_proof(&transcript).to_vec()).unwrap_or_default();
+    let tag = key.as_ref().map(|key| key.opener_proof(&transcript).to_vec()).unwrap_or_default();
     writer.send(Kind::Proof, Proof { tag }.encode_to_vec()).await?;
     let accept = expect(&mut reader, Kind::Accept).await?;
-    let members = check_accept(&accept, local.key.as_ref(), &transcript)?;
+    let members = check_accept(&accept, key.as_deref(), &transcript)?;
     let peer = members.sender.as_ref().and_then(Member::record).ok_or_else(|| nonsense("the peer's record"))?;
-    let (outgoing, incoming) = seals(local.key.as_ref(), &transcript);
+    let (outgoing, incoming) = seals(key.as_deref(), &transcript);
     establish(&mut reader, &mut writer, (incoming, outgoing), compression);
     Ok(Session { reader, writer, peer, members, intent })
 }
@@ -162,23 +163,24 @@ where
     F: Future<Output = Result<Members, Reject>>,
 {
     let hello = receive(&mut reader, Kind::Hello).await?;
-    let greeting = check_hello(&hello, local, claimed)?;
+    let key = local.key.load_full();
+    let greeting = check_hello(&hello, local, key.is_some(), claimed)?;
     let compression = greeting.compression & SQUEEZE;
-    let challenge = Challenge { nonce: nonce(), keyed: local.key.is_some(), compression }.encode_to_vec();
+    let challenge = Challenge { nonce: nonce(), keyed: key.is_some(), compression }.encode_to_vec();
     writer.send(Kind::Challenge, challenge.clone()).await.map_err(broken)?;
     let proof = receive(&mut reader, Kind::Proof).await?;
     let transcript = auth::transcript(&hello, &challenge);
-    check_proof(&proof, local.key.as_ref(), &transcript)?;
+    let key = check_proof(&proof, key.as_deref(), &transcript)?;
     let (peer, intent) = (greeting.hello.peer.clone(), greeting.hello.intent);
     let members = admit(greeting.hello).await?;
     let body = members.encode_to_vec();
-    let tag = local.key.as_ref().map(|key| key.accepter_proof(&transcript, &body).to_vec()).unwrap_or_default();
+    let tag = key.as_ref().map(|key| key.accepter_proof(&transcript, &body).to_vec()).unwrap_or_default();
     writer.send(Kind::Accept, Accept { body, tag }.encode_to_vec()).await.map_err(broken)?;
-    establish(&mut reader, writer, seals(local.key.as_ref(), &transcript), compression);
+    establish(&mut reader, writer, seals(key.as_ref(), &transcript), compression);
     Ok((reader, peer, intent))
 }
 
-fn check_hello(payload: &[u8], local: &Local, claimed: &mut Option<(String, SocketAddr)>) -> Result<Greeting, Reject> {
+fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<(String, SocketAddr)>) -> Result<Greeting, Reject> {
     let hello = Hello::decode(payload).map_err(|_| Reason::Protocol.reject("the hello can't be read"))?;
     let record = hello.sender.as_ref().and_then(Member::record);
     *claimed = record.as_ref().map(|record| (record.identity.name.to_string(), record.identity.addr));
@@ -189,7 +191,7 @@ fn check_hello(payload: &[u8], local: &Local, claimed: &mut Option<(String, Sock
         let theirs = super::wire::clean(&hello.cluster);
         return Err(Reason::Name.reject(format!("this peer belongs to the cluster \"{}\", the node to \"{theirs}\"", local.cluster)));
     }
-    if hello.keyed != local.key.is_some() {
+    if hello.keyed != keyed {
         return Err(Reason::Key.reject(one_sided_key(hello.keyed)));
     }
     if hello.nonce.len() != NONCE_BYTES {
@@ -204,14 +206,12 @@ fn check_hello(payload: &[u8], local: &Local, claimed: &mut Option<(String, Sock
     }
 }
 
-fn check_proof(payload: &[u8], key: Option<&Key>, transcript: &Tag) -> Result<(), Reject> {
+/// The key that the opener has, if there are keys.
+fn check_proof(payload: &[u8], key: Option<&Key>, transcript: &Tag) -> Result<Option<Key>, Reject> {
     let proof = Proof::decode(payload).map_err(|_| Reason::Protocol.reject("the proof can't be read"))?;
-    match key {
-        Some(key) if !auth::same(&key.opener_proof(transcript), &proof.tag) => {
-            Err(Reason::Key.reject("the node's cluster key differs from this peer's"))
-        }
-        _ => Ok(()),
-    }
+    let Some(key) = key else { return Ok(None) };
+    let proven = key.proven(transcript, &proof.tag);
+    proven.map(Some).ok_or_else(|| Reason::Key.reject("the node's cluster key differs from this peer's"))
 }
 
 /// The seals of the opener's and the accepter's frames.

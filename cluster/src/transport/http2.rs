@@ -1,11 +1,13 @@
 //! Streams as HTTP/2 requests: one POST per stream on a connection of its own, its body carrying what the opener says and the
-//! response's body what the other side answers. Plain text (h2c with prior knowledge) on the collector's one listener.
+//! response's body what the other side answers. Over TLS or in plain text (h2c with prior knowledge) on the collector's one
+//! listener.
 
 use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,9 +19,19 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyDataStream, BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    task::AbortHandle,
+};
 
-use super::{ConnectError, Connector, PIPE_CHUNKS, Pipe, inbound::Inbound};
+use super::{
+    ConnectError, Connector, PIPE_CHUNKS, PeerTls, Pipe, Reason,
+    alloy::{self, ALLOY},
+    inbound::Inbound,
+    tls::{self, Verdict},
+};
 
 /// Where peers open their streams.
 pub const PATH: &str = "/api/v1/cluster/stream";
@@ -34,39 +46,80 @@ const WINDOW: u32 = 1024 * 1024;
 /// Body type of the answers.
 pub type StreamBody = BoxBody<Bytes, Infallible>;
 
-/// Opens streams over TCP.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Http2;
+/// How a request reached the listener, which says so in the request's extensions. Nothing said counts as [`Self::Plain`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// In plain text.
+    Plain,
+    /// Over TLS, without a client certificate.
+    Encrypted,
+    /// Over TLS, with a client certificate that was checked against the fleet's authority.
+    Verified,
+}
+
+/// Whether requests on `path` belong to the cluster: its own streams, and what Alloy's nodes send to each other.
+pub fn takes(path: &str) -> bool {
+    path == PATH || path.starts_with(ALLOY)
+}
+
+/// Opens streams over TCP, and TLS if there is any.
+#[derive(Debug, Default)]
+pub(crate) struct Http2 {
+    pub(crate) tls: Option<Arc<dyn PeerTls>>,
+}
 
 #[async_trait]
 impl Connector for Http2 {
     async fn connect(&self, addr: SocketAddr) -> Result<Pipe, ConnectError> {
         let socket = TcpStream::connect(addr).await.map_err(tcp_error)?;
         socket.set_nodelay(true).map_err(tcp_error)?;
-        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .handshake(TokioIo::new(socket))
-            .await
-            .map_err(not_http2)?;
-        let connection = Connection(tokio::spawn(connection).abort_handle());
-        let (outgoing, body) = channel();
-        let request = Request::post(format!("http://{addr}{PATH}"))
-            .version(Version::HTTP_2)
-            .header(header::CONTENT_TYPE, CONTENT_TYPE)
-            .body(body)
-            .map_err(|error| ConnectError::NotOurs(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(not_http2)?;
-        check_response(&response)?;
-        Ok(Pipe { outgoing, incoming: Box::pin(Incoming2 { body: BodyDataStream::new(response.into_body()), connection }) })
+        match &self.tls {
+            None => open(addr, socket, None).await,
+            Some(tls) => {
+                let (stream, verdict) = tls::encrypt(&**tls, addr, socket).await?;
+                open(addr, stream, Some(verdict)).await
+            }
+        }
     }
 }
 
-fn check_response(response: &Response<Incoming>) -> Result<(), ConnectError> {
+/// Opens the stream on a connection; with TLS there is a verdict to look at if that fails.
+async fn open<S>(addr: SocketAddr, stream: S, verdict: Option<Verdict>) -> Result<Pipe, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: hyper::Error| match &verdict {
+        Some(verdict) => tls::broken(verdict),
+        None => ConnectError::NotOurs(format!("the port does not answer in HTTP/2: {error}")),
+    };
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
+    let connection = Connection(tokio::spawn(connection).abort_handle());
+    let (outgoing, body) = channel();
+    let scheme = if verdict.is_some() { "https" } else { "http" };
+    let request = Request::post(format!("{scheme}://{addr}{PATH}"))
+        .version(Version::HTTP_2)
+        .header(header::CONTENT_TYPE, CONTENT_TYPE)
+        .body(body.boxed())
+        .map_err(|error| ConnectError::NotOurs(error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(failed)?;
+    if let Err(error) = check_response(&response, verdict.is_some()) {
+        let is_strange = matches!(error, ConnectError::NotOurs(_)) && response.status() != StatusCode::SERVICE_UNAVAILABLE;
+        return Err(if is_strange && alloy::answers(&mut sender, scheme, addr).await { ConnectError::Alloy } else { error });
+    }
+    Ok(Pipe { outgoing, incoming: Box::pin(Incoming2 { body: BodyDataStream::new(response.into_body()), connection }) })
+}
+
+fn check_response(response: &Response<Incoming>, is_tls: bool) -> Result<(), ConnectError> {
     let status = response.status();
     let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == CONTENT_TYPE);
     match status {
         StatusCode::OK if ours => Ok(()),
+        StatusCode::UPGRADE_REQUIRED => Err(tls::required(is_tls)),
         StatusCode::SERVICE_UNAVAILABLE => Err(ConnectError::NotOurs("the peer takes no further streams at the moment (503)".into())),
         status => Err(ConnectError::NotOurs(format!("{PATH} answered {status}, not as a cluster endpoint"))),
     }
@@ -78,10 +131,6 @@ fn tcp_error(error: io::Error) -> ConnectError {
         io::ErrorKind::TimedOut => ConnectError::TimedOut,
         _ => ConnectError::Unreachable(error.to_string()),
     }
-}
-
-fn not_http2(error: hyper::Error) -> ConnectError {
-    ConnectError::NotOurs(format!("the port does not answer in HTTP/2: {error}"))
 }
 
 /// Ends the connection with its only stream.
@@ -124,16 +173,28 @@ impl Body for ChannelBody {
     }
 }
 
-/// Answers a request on [`PATH`]: a stream if it is one, else why not. The sender's address is taken from the request's
-/// extensions if the listener put a [`SocketAddr`] there; it is only used in logs.
+/// Answers a request whose path the cluster [`takes`]: a stream if it is one, else why not. The sender's address and its
+/// [`Channel`] are taken from the request's extensions if the listener put them there; the [`SocketAddr`] is only used in logs.
 pub(crate) fn serve(inbound: &Inbound, request: Request<Incoming>) -> Response<StreamBody> {
+    let remote = request.extensions().get::<SocketAddr>().copied();
+    if request.uri().path() != PATH {
+        inbound.refuse(remote, Reason::Alloy, "it speaks the protocol of Grafana Alloy's clusters");
+        return refusal(StatusCode::MISDIRECTED_REQUEST, "that is a collector node: it forms no fleet with Grafana Alloy");
+    }
     if let Some((status, message)) = unfit(&request) {
         return refusal(status, message);
     }
     if !inbound.has_room() {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many cluster streams are being opened, or this node is going");
     }
-    let remote = request.extensions().get::<SocketAddr>().copied();
+    if inbound.needs_tls {
+        let channel = request.extensions().get().copied().unwrap_or(Channel::Plain);
+        if channel != Channel::Verified {
+            let detail = if channel == Channel::Plain { "it does not speak TLS" } else { "it shows no certificate" };
+            inbound.refuse(remote, Reason::Tls, detail);
+            return refusal(StatusCode::UPGRADE_REQUIRED, "cluster streams need TLS with a certificate of the fleet's authority");
+        }
+    }
     let (outgoing, body) = channel();
     let incoming = BodyDataStream::new(request.into_body()).map(|chunk| chunk.map_err(|error| error.to_string()));
     let pipe = Pipe { outgoing, incoming: Box::pin(incoming) };

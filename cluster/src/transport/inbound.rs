@@ -1,14 +1,13 @@
 //! Streams that peers open to this node: admitted or refused, then read until they break. Gossip goes straight to the gossip
 //! loop, the rest to the node as events. A stream that waits, floods or talks nonsense holds up nobody but its own peer.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use prost::Message;
 use tokio::{
     sync::{Semaphore, oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{
@@ -16,9 +15,16 @@ use super::{
     frame::{Frame, FrameError, FrameReader, Kind},
     handshake::{self, PeerHello, Refused, Session},
     outbox::{End, Outbox},
-    wire::{Intent, Members, Reject, Request, Response},
+    places::Places,
+    refusals::Refusals,
+    standing,
+    wire::{self, Intent, Members, Reject, Request, Response},
 };
-use crate::{membership::Identity, node::requests::Handlers};
+use crate::{
+    membership::{Identity, intake},
+    node::requests::Handlers,
+    ownership::Envelope,
+};
 
 /// Handshakes under way at once: strangers must not hold more than this many half-open streams.
 const MAX_HANDSHAKES: usize = 256;
@@ -29,12 +35,6 @@ const MAX_REQUESTS_PER_PEER: usize = 16;
 /// How long a stream that was only opened to ask is kept for the answer to arrive.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long the same refusal of the same peer stays quiet in the log.
-const QUIET: Duration = Duration::from_secs(3600);
-
-/// Peers whose refusals are remembered.
-const MAX_REMEMBERED: usize = 1024;
-
 /// Takes streams; clones share everything.
 #[derive(Clone)]
 pub(crate) struct Inbound {
@@ -44,13 +44,29 @@ pub(crate) struct Inbound {
     handlers: Handlers,
     handshakes: Arc<Semaphore>,
     refusals: Refusals,
+    streams: Places,
     closing: watch::Receiver<bool>,
+    /// Whether streams are taken only over TLS with a verified certificate.
+    pub(crate) needs_tls: bool,
 }
 
 impl Inbound {
-    pub(crate) fn new(local: Local, events: Events, gossip: GossipInbox, handlers: Handlers, closing: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        local: Local,
+        events: Events,
+        gossip: GossipInbox,
+        handlers: Handlers,
+        closing: watch::Receiver<bool>,
+        needs_tls: bool,
+    ) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        Self { local, events, gossip, handlers, handshakes, refusals: Refusals::default(), closing }
+        let (refusals, streams) = (Refusals::default(), Places::default());
+        Self { local, events, gossip, handlers, handshakes, refusals, streams, closing, needs_tls }
+    }
+
+    /// Counts and logs a peer that was refused before it could open a stream.
+    pub(crate) fn refuse(&self, remote: Option<SocketAddr>, reason: Reason, detail: impl Into<String>) {
+        self.refusals.refused(&self.local, remote, &Refused { reason, detail: detail.into(), claimed: None });
     }
 
     /// Whether the node still takes streams and another handshake may begin.
@@ -71,7 +87,7 @@ impl Inbound {
                 () = self.attend(session, remote) => {}
                 _ = closing.wait_for(|closing| *closing) => {}
             },
-            Err(refused) => self.refusals.note(&self.local, remote, &refused),
+            Err(refused) => self.refusals.refused(&self.local, remote, &refused),
         }
     }
 
@@ -95,15 +111,18 @@ impl Inbound {
         }
         let _open = self.local.metrics.open_stream();
         let outbox = Outbox::new(self.local.metrics.clone());
+        let mut place = self.streams.enter(&identity);
         let error = tokio::select! {
+            () = place.lost() => FrameError::Closed,
             error = self.read(&mut reader, &outbox, &identity) => error,
             ended = outbox.write_to(&mut writer) => ended.err().unwrap_or(FrameError::Closed),
         };
         outbox.end(End::Closed);
         if error.is_violation() {
+            self.local.metrics.unread(Kind::Ownership).inc();
             let claimed = Some((identity.name.to_string(), identity.addr));
             let refused = Refused { reason: Reason::Protocol, detail: error.to_string(), claimed };
-            self.refusals.note(&self.local, remote, &refused);
+            self.refusals.refused(&self.local, remote, &refused);
         }
         // Nobody listens any more if the node shuts down.
         drop(self.events.send(Event::InboundDown { peer: identity }).await);
@@ -131,29 +150,61 @@ impl Inbound {
         let from = peer.clone();
         let event = match frame.kind {
             Kind::Gossip => {
-                if self.gossip.try_send((peer.addr, frame.payload)).is_err() {
-                    self.local.metrics.gossip_dropped.inc();
-                }
+                self.gossip(peer, frame.payload);
                 return Ok(());
             }
             Kind::Ping => {
-                outbox.push(Kind::Pong, Bytes::new());
+                outbox.push(Kind::Pong, self.local.skews.pong(&frame.payload));
                 return Ok(());
             }
             Kind::Request => return self.respond(frame.payload, outbox, requests),
-            Kind::Ownership => Event::Ownership { from, message: frame.payload },
-            Kind::Members => {
-                let members = Members::decode(frame.payload).map_err(|_| FrameError::UnknownKind(Kind::Members as u8))?;
-                Event::Members { from, members }
+            Kind::Ownership => return self.ownership(peer, None, &frame.payload).await,
+            Kind::Dated => {
+                let (number, message) = standing::dated(frame.payload).ok_or(FrameError::Nonsense(Kind::Dated))?;
+                return self.ownership(peer, Some(number), &message).await;
             }
+            Kind::Standing => {
+                let standing = standing::Standing::read(&frame.payload).ok_or(FrameError::Nonsense(Kind::Standing))?;
+                Event::Standing { from, standing }
+            }
+            Kind::Members => Event::Members { from, members: wire::members(frame.payload).ok_or(FrameError::Nonsense(Kind::Members))? },
             kind => return Err(FrameError::UnknownKind(kind as u8)),
         };
         self.events.send(event).await.map_err(|_| FrameError::Closed)
     }
 
+    fn gossip(&self, peer: &Identity, round: Bytes) {
+        let metrics = &self.local.metrics;
+        if let Err(error) = intake::check(&round) {
+            return self.refusals.unread(&self.local, peer, Kind::Gossip, &error);
+        }
+        match self.gossip.try_send((peer.addr, round)) {
+            Ok(()) => metrics.rx_queue_length.inc(),
+            Err(_) => {
+                metrics.gossip_dropped.inc();
+                metrics.unread(Kind::Gossip).inc();
+            }
+        }
+    }
+
+    /// Hands an ownership message on; `dated` is this node's own number that shows its age.
+    async fn ownership(&self, peer: &Identity, dated: Option<u64>, message: &[u8]) -> Result<(), FrameError> {
+        match Envelope::decode(message) {
+            Ok(envelope) => {
+                let event = Event::Ownership { from: peer.clone(), dated, envelope };
+                self.events.send(event).await.map_err(|_| FrameError::Closed)
+            }
+            // Perhaps of a later release, so the stream goes on.
+            Err(error) => {
+                self.refusals.unread(&self.local, peer, Kind::Ownership, &error);
+                Ok(())
+            }
+        }
+    }
+
     /// Works on a request beside the stream, so that a slow handler delays nothing else.
     fn respond(&self, payload: Bytes, outbox: &Outbox, requests: &Arc<Semaphore>) -> Result<(), FrameError> {
-        let request = Request::decode(payload).map_err(|_| FrameError::UnknownKind(Kind::Request as u8))?;
+        let request = Request::decode(payload).map_err(|_| FrameError::Nonsense(Kind::Request))?;
         let (id, outbox, handlers) = (request.id, outbox.clone(), self.handlers.clone());
         let Ok(permit) = requests.clone().try_acquire_owned() else {
             let error = format!("more than {MAX_REQUESTS_PER_PEER} requests at once");
@@ -169,71 +220,5 @@ impl Inbound {
             drop(permit);
         });
         Ok(())
-    }
-}
-
-/// Counts refusals and logs each once per peer and reason, with what to do about it.
-#[derive(Clone, Default)]
-struct Refusals {
-    logged: Arc<Mutex<HashMap<(String, Reason), Instant>>>,
-}
-
-impl Refusals {
-    fn note(&self, local: &Local, remote: Option<SocketAddr>, refused: &Refused) {
-        local.metrics.rejected(refused.reason).inc();
-        let (name, claimed_addr) = match &refused.claimed {
-            Some((name, addr)) => (name.as_str(), Some(*addr)),
-            None => ("unknown", None),
-        };
-        let address = remote.map(|remote| remote.ip()).or(claimed_addr.map(|addr| addr.ip()));
-        let address = address.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-        let quiet = refused.reason == Reason::Unavailable || !self.first(address.clone(), refused.reason);
-        if quiet {
-            tracing::debug!(%address, node = name, reason = refused.reason.as_str(), "refused a peer again");
-            return;
-        }
-        tracing::warn!(
-            %address,
-            node = name,
-            reason = refused.reason.as_str(),
-            cause = %refused.detail,
-            remedy = refused.reason.remedy(),
-            "refused a peer"
-        );
-    }
-
-    fn first(&self, address: String, reason: Reason) -> bool {
-        let now = Instant::now();
-        let mut logged = self.logged.lock();
-        logged.retain(|_, instant| now.duration_since(*instant) < QUIET);
-        if logged.len() >= MAX_REMEMBERED {
-            // Strangers with ever new addresses: the counter tells of them, the log has told of enough.
-            return false;
-        }
-        logged.insert((address, reason), now).is_none()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_logged_once_per_peer_and_reason_and_again_after_an_hour() {
-        let refusals = Refusals::default();
-        assert!(refusals.first("10.0.0.1".into(), Reason::Key));
-        assert!(!refusals.first("10.0.0.1".into(), Reason::Key));
-        assert!(refusals.first("10.0.0.1".into(), Reason::Name));
-        assert!(refusals.first("10.0.0.2".into(), Reason::Key));
-        tokio::time::advance(QUIET).await;
-        assert!(refusals.first("10.0.0.1".into(), Reason::Key));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn strangers_with_ever_new_addresses_fill_neither_memory_nor_log() {
-        let refusals = Refusals::default();
-        let logged = (0..10 * MAX_REMEMBERED).filter(|index| refusals.first(index.to_string(), Reason::Key)).count();
-        assert_eq!(logged, MAX_REMEMBERED);
-        assert_eq!(refusals.logged.lock().len(), MAX_REMEMBERED);
     }
 }

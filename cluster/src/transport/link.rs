@@ -3,7 +3,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use prost::Message;
 use tokio::{
     sync::watch,
@@ -94,7 +93,7 @@ async fn attend(dial: &Dial, outbox: &Outbox, session: Session) -> DialError {
     let ended = tokio::select! {
         error = read(&mut reader, dial, &identity) => return error,
         ended = outbox.write_to(&mut writer) => ended,
-        () = ping(outbox) => return FrameError::Closed.into(),
+        () = ping(outbox, &dial.local) => return FrameError::Closed.into(),
         () = finish(&dial.closing, outbox) => return FrameError::Closed.into(),
     };
     match ended {
@@ -118,17 +117,22 @@ async fn read(reader: &mut FrameReader, dial: &Dial, peer: &Identity) -> DialErr
         let frame = match timeout(IDLE_TIMEOUT, reader.next()).await {
             Ok(Ok(Some(frame))) => frame,
             Ok(Ok(None)) => return FrameError::Closed.into(),
-            Ok(Err(error)) => return error.into(),
+            Ok(Err(error)) => {
+                if error.is_violation() {
+                    dial.local.metrics.unread(Kind::Response).inc();
+                }
+                return error.into();
+            }
             Err(_) => return DialError::Silent,
         };
         dial.local.pulses.beat(peer);
         dial.local.metrics.received(frame.kind).inc();
         dial.local.metrics.received_bytes(frame.kind).inc_by(frame.payload.len() as u64);
         match frame.kind {
-            Kind::Pong => {}
+            Kind::Pong => dial.local.skews.answered(peer, frame.payload),
             Kind::Response => match Response::decode(frame.payload) {
                 Ok(response) => dial.pending.answer(dial.session, response),
-                Err(_) => return FrameError::UnknownKind(Kind::Response as u8).into(),
+                Err(_) => return FrameError::Nonsense(Kind::Response).into(),
             },
             kind => return FrameError::UnknownKind(kind as u8).into(),
         }
@@ -136,12 +140,12 @@ async fn read(reader: &mut FrameReader, dial: &Dial, peer: &Identity) -> DialErr
 }
 
 /// Keeps asking whether the peer is there; its answers are what [`read`] waits for.
-async fn ping(outbox: &Outbox) {
+async fn ping(outbox: &Outbox, local: &Local) {
     let mut interval = interval(PING_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        outbox.push(Kind::Ping, Bytes::new());
+        outbox.push(Kind::Ping, local.skews.ping());
     }
 }
 

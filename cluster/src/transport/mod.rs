@@ -2,6 +2,7 @@
 //! members and requests. Here is how a stream is opened, framed, authenticated and queued for; who is dialled and when, and
 //! what the messages mean, is the node's business.
 
+pub(crate) mod alloy;
 pub(crate) mod failure;
 pub(crate) mod frame;
 pub(crate) mod handshake;
@@ -10,7 +11,12 @@ pub(crate) mod inbound;
 pub(crate) mod link;
 pub mod memory;
 pub(crate) mod outbox;
+pub(crate) mod places;
+pub(crate) mod refusals;
+pub(crate) mod skew;
 pub(crate) mod squeeze;
+pub(crate) mod standing;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::{
@@ -23,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -34,12 +41,14 @@ use tokio::{
 pub use failure::Step;
 pub(crate) use failure::{DialError, Reason};
 pub(crate) use frame::Pipe;
-pub use http2::{PATH as STREAM_PATH, StreamBody};
+pub use http2::{Channel, PATH as STREAM_PATH, StreamBody, takes};
+pub use tls::PeerTls;
 
 use crate::{
     auth::Key,
     membership::{Identity, Record},
     metrics::Metrics,
+    ownership::Envelope,
 };
 
 /// Longest wait for a TCP connection. A host that drops packets must not hold up a join; a healthy one answers within
@@ -83,16 +92,28 @@ pub(crate) enum ConnectError {
     /// Something listens, and it does not speak HTTP/2 on this path.
     #[error("{0}")]
     NotOurs(String),
+    /// Something speaks, and it is Alloy.
+    #[error("that is a Grafana Alloy node")]
+    Alloy,
+    /// Only one side speaks TLS, or one side does not accept the other's certificate.
+    #[error("{cause}")]
+    Tls {
+        /// What was seen.
+        cause: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
 }
 
-/// What everything that opens or accepts a stream needs to know of this node. The record changes; the rest does not.
+/// What everything that opens or accepts a stream needs to know of this node. The record changes and the key may be renewed; the rest stays.
 #[derive(Clone)]
 pub(crate) struct Local {
     pub(crate) cluster: Arc<str>,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Arc<ArcSwapOption<Key>>,
     pub(crate) record: Arc<Mutex<Record>>,
     pub(crate) pulses: Pulses,
     pub(crate) company: Company,
+    pub(crate) skews: skew::Skews,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -161,8 +182,10 @@ pub(crate) enum Event {
     InboundDown { peer: Identity },
     /// A peer tells what it knows.
     Members { from: Identity, members: wire::Members },
-    /// A message for the ownership machine.
-    Ownership { from: Identity, message: Bytes },
+    /// A message for the ownership machine, perhaps with the receiver's number that shows its age.
+    Ownership { from: Identity, dated: Option<u64>, envelope: Envelope },
+    /// A peer tells whom it hears.
+    Standing { from: Identity, standing: crate::quorum::Standing },
 }
 
 /// Where streams deliver events. Bounded: a node that falls behind slows its peers' streams down.

@@ -85,9 +85,7 @@ impl Outbox {
         let pushed = self.shared.queues.lock().push(kind, payload);
         match pushed {
             Pushed::Queued => self.shared.metrics.tx_queue_length.inc(),
-            Pushed::DroppedOldest => self.shared.metrics.tx_failed.inc(),
-            Pushed::Overflow => {}
-            Pushed::Closed => self.shared.metrics.tx_failed.inc(),
+            Pushed::DroppedOldest | Pushed::Overflow | Pushed::Closed => self.shared.metrics.unsent(kind).inc(),
         }
         self.shared.wake.notify_one();
         pushed
@@ -147,8 +145,10 @@ impl Outbox {
 impl Drop for Shared {
     fn drop(&mut self) {
         let queues = self.queues.get_mut();
-        let left = queues.control.len() + queues.gossip.len() + queues.bulk.len();
-        self.metrics.tx_queue_length.sub(left as i64);
+        let messages = queues.control.len() + queues.bulk.len();
+        self.metrics.unsent(Kind::Gossip).inc_by(queues.gossip.len() as u64);
+        self.metrics.unsent(Kind::Ownership).inc_by(messages as u64);
+        self.metrics.tx_queue_length.sub((messages + queues.gossip.len()) as i64);
     }
 }
 
@@ -165,7 +165,7 @@ impl Queues {
                     return Pushed::DroppedOldest;
                 }
             }
-            Kind::Ownership | Kind::Request | Kind::Response => {
+            Kind::Ownership | Kind::Dated | Kind::Request | Kind::Response => {
                 if self.bulk.len() >= MAX_BULK || self.bulk_bytes + payload.len() > MAX_BULK_BYTES {
                     self.end = Some(End::Overflow);
                     return Pushed::Overflow;
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(outbox.push(Kind::Gossip, Bytes::new()), Pushed::Queued);
         }
         assert_eq!(outbox.push(Kind::Gossip, Bytes::new()), Pushed::DroppedOldest);
-        assert_eq!(outbox.shared.metrics.tx_failed.get(), 1);
+        assert_eq!(outbox.shared.metrics.unsent(Kind::Gossip).get(), 1);
         assert_eq!(sent(&outbox).await.len(), MAX_GOSSIP);
     }
 
@@ -264,6 +264,10 @@ mod tests {
         assert_eq!(outbox.push(Kind::Ping, Bytes::new()), Pushed::Closed);
         let (sender, _receiver) = mpsc::channel(1);
         assert_eq!(outbox.write_to(&mut FrameWriter::new(sender)).await, Ok(End::Overflow));
+        let metrics = outbox.shared.metrics.clone();
+        assert_eq!(metrics.unsent(Kind::Ownership).get(), 2, "two found no room");
+        drop(outbox);
+        assert_eq!((metrics.unsent(Kind::Ownership).get(), metrics.tx_queue_length.get()), (4, 0), "two were lost with their stream");
     }
 
     #[tokio::test(start_paused = true)]

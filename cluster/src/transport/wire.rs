@@ -3,8 +3,16 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+use prost::{
+    Message,
+    encoding::{DecodeContext, decode_key, skip_field},
+};
+
 use crate::membership::{Identity, MAX_NAME_BYTES, Phase, Record, State};
+use crate::ownership::KeysDigest;
 use crate::placement::Version;
+use crate::quorum::PartitionPolicy;
 
 /// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
 /// would lose or double targets.
@@ -45,6 +53,22 @@ pub(crate) struct Member {
     pub(crate) placement_digest: u64,
     #[prost(uint64, tag = "13")]
     pub(crate) load: u64,
+    #[prost(string, tag = "20")]
+    pub(crate) zone: String,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) targets_digest: Option<Digest>,
+    /// [`crate::PartitionPolicy`]; a release without policies does not say it.
+    #[prost(uint32, tag = "15")]
+    pub(crate) policy: u32,
+}
+
+/// The keys that a process has discovered, see [`KeysDigest`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Digest {
+    #[prost(uint64, tag = "1")]
+    pub(crate) count: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) sum: u64,
 }
 
 /// Which process of which name.
@@ -148,7 +172,7 @@ pub(crate) struct Request {
     #[prost(string, tag = "2")]
     pub(crate) kind: String,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) body: bytes::Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Its answer.
@@ -160,7 +184,28 @@ pub(crate) struct Response {
     #[prost(string, tag = "2")]
     pub(crate) error: String,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) body: bytes::Bytes,
+    pub(crate) body: Bytes,
+}
+
+/// Longest encoded [`Members`], bytes: [`MAX_RECORDS`] records with all texts as long as they may be.
+pub(crate) const MAX_MEMBERS_BYTES: usize = MAX_RECORDS * 2048;
+
+/// Reads what a peer knows of the members. Counted first: an empty record takes two bytes on the wire and a hundred times as
+/// much in memory.
+pub(crate) fn members(payload: Bytes) -> Option<Members> {
+    let fits = payload.len() <= MAX_MEMBERS_BYTES && fields(&payload)? <= 2 * MAX_RECORDS;
+    fits.then(|| Members::decode(payload).ok())?
+}
+
+/// How many fields a message has, without those of its parts.
+fn fields(mut message: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !message.is_empty() {
+        let (tag, kind) = decode_key(&mut message).ok()?;
+        skip_field(kind, tag, &mut message, DecodeContext::default()).ok()?;
+        count += 1;
+    }
+    Some(count)
 }
 
 /// Why a stream is opened.
@@ -190,7 +235,16 @@ impl Intent {
 
 /// Text of a peer, cut at a bound, without control characters: it ends in logs and pages.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT_BYTES / 4).collect()
+    cleaned(text, MAX_TEXT_BYTES / 4)
+}
+
+/// The same for a sentence: why a peer refuses this node, and what it would do about it.
+pub(crate) fn clean_detail(text: &str) -> String {
+    cleaned(text, MAX_TEXT_BYTES)
+}
+
+fn cleaned(text: &str, characters: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(characters).collect()
 }
 
 impl Process {
@@ -220,6 +274,9 @@ impl Member {
             config_hash: clean(&self.config_hash),
             placement: Version { epoch: self.placement_epoch, digest: self.placement_digest },
             load: self.load,
+            zone: clean(&self.zone),
+            targets: self.targets_digest.map(|Digest { count, sum }| KeysDigest { count, sum }),
+            policy: PartitionPolicy::from_number(self.policy),
         })
     }
 }
@@ -240,6 +297,9 @@ impl From<&Record> for Member {
             placement_epoch: record.placement.epoch,
             placement_digest: record.placement.digest,
             load: record.load,
+            zone: record.zone.clone(),
+            targets_digest: record.targets.map(|KeysDigest { count, sum }| Digest { count, sum }),
+            policy: record.policy.number(),
         }
     }
 }
@@ -269,6 +329,9 @@ mod tests {
             placement_epoch: 3,
             placement_digest: 4,
             load: 5,
+            zone: "north".into(),
+            targets_digest: Some(Digest { count: 3, sum: 1 << 63 }),
+            policy: PartitionPolicy::Majority.number(),
         }
     }
 
@@ -276,6 +339,20 @@ mod tests {
     fn a_record_survives_the_wire() {
         let record = member().record().unwrap();
         assert_eq!(Member::from(&record), member());
+        let silent = Member { targets_digest: None, ..member() };
+        assert_eq!(Member::from(&silent.record().unwrap()), silent);
+    }
+
+    #[test]
+    fn a_full_list_of_members_is_read_and_one_of_countless_empty_records_is_not() {
+        let text = "é".repeat(MAX_TEXT_BYTES / 4);
+        let long = Member { name: "x".repeat(MAX_NAME_BYTES), version: text.clone(), config_hash: text, ..member() };
+        let full = Members { others: vec![long; MAX_RECORDS], ..Members::default() };
+        assert_eq!(members(full.encode_to_vec().into()), Some(full));
+        let empty = Members { others: vec![Member::default(); 2 * MAX_RECORDS + 1], ..Members::default() };
+        assert_eq!(members(empty.encode_to_vec().into()), None);
+        assert_eq!(members(Bytes::from_static(b"\xff")), None);
+        assert_eq!(members(Bytes::from(vec![0; MAX_MEMBERS_BYTES + 1])), None);
     }
 
     #[test]

@@ -3,24 +3,30 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "clippy lets only functions marked as tests unwrap; these serve nothing else")]
 
+pub mod papers;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
-    ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec, resolve::Dns,
+    Channel, ClaimEvent, Claims, Clock, Cluster, Config, Hold, Key, Peer, State, Stopping, memory::Network, ownership::KeySpec,
+    resolve::Dns,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use papers::Papers;
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
     runtime::Handle,
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// A node behind a listener on loopback.
 pub struct Node {
@@ -59,7 +65,30 @@ impl Node {
         change(&mut config);
         let cluster = Cluster::start(config, &registry, &Handle::current()).unwrap();
         cluster.participate();
-        let listener = tokio::spawn(serve(listener, cluster.clone())).abort_handle();
+        let listener = tokio::spawn(serve(listener, cluster.clone(), None)).abort_handle();
+        Self { cluster, addr, registry, listener }
+    }
+
+    /// A node that speaks TLS as `papers` say.
+    pub async fn start_tls(name: &str, peers: &[SocketAddr], papers: &Arc<Papers>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_tls_on(bind().await.0, name, peers, papers, change)
+    }
+
+    pub fn start_tls_on(
+        listener: TcpListener,
+        name: &str,
+        peers: &[SocketAddr],
+        papers: &Arc<Papers>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let addr = listener.local_addr().unwrap();
+        let registry = Registry::new();
+        let mut config = config(name, addr, peers);
+        config.tls = Some(papers.clone());
+        change(&mut config);
+        let cluster = Cluster::start(config, &registry, &Handle::current()).unwrap();
+        cluster.participate();
+        let listener = tokio::spawn(serve(listener, cluster.clone(), Some(papers.clone()))).abort_handle();
         Self { cluster, addr, registry, listener }
     }
 
@@ -68,7 +97,7 @@ impl Node {
         let (addr, registry) = (config.advertise_addr, Registry::new());
         let cluster = Cluster::start_with_dns(config, dns, &registry, &Handle::current()).unwrap();
         cluster.participate();
-        let listener = tokio::spawn(serve(listener, cluster.clone())).abort_handle();
+        let listener = tokio::spawn(serve(listener, cluster.clone(), None)).abort_handle();
         Self { cluster, addr, registry, listener }
     }
 
@@ -83,22 +112,46 @@ impl Node {
     }
 }
 
-async fn serve(listener: TcpListener, cluster: Cluster) {
+async fn serve(listener: TcpListener, cluster: Cluster, papers: Option<Arc<Papers>>) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     loop {
         let Ok((socket, remote)) = listener.accept().await else { return };
-        let cluster = cluster.clone();
+        let (cluster, papers) = (cluster.clone(), papers.clone());
         connections.spawn(async move {
-            let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-                request.extensions_mut().insert(remote);
-                let response = cluster.serve(request);
-                async move { Ok::<_, std::convert::Infallible>(response) }
-            });
-            let builder = auto::Builder::new(TokioExecutor::new());
-            drop(builder.serve_connection(TokioIo::new(socket), service).await);
+            let Some(papers) = papers else { return answer(socket, remote, Channel::Plain, cluster).await };
+            // As the product's listener, this one takes both.
+            let mut first = [0];
+            if socket.peek(&mut first).await.is_ok() && first != [0x16] {
+                return answer(socket, remote, Channel::Plain, cluster).await;
+            }
+            match TlsAcceptor::from(papers.server()).accept(socket).into_fallible().await {
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates().is_some();
+                    answer(stream, remote, if shown { Channel::Verified } else { Channel::Encrypted }, cluster).await;
+                }
+                Err((error, mut socket)) => {
+                    cluster.refuse_tls(remote, &error.to_string());
+                    drop(socket.shutdown().await);
+                    drop(tokio::time::timeout(Duration::from_secs(1), tokio::io::copy(&mut socket, &mut tokio::io::sink())).await);
+                }
+            }
         });
     }
+}
+
+async fn answer<S>(stream: S, remote: SocketAddr, channel: Channel, cluster: Cluster)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(remote);
+        request.extensions_mut().insert(channel);
+        let response = cluster.serve(request);
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }
 
 /// A configuration for tests: gossip at 200 ms.

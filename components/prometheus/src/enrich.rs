@@ -146,6 +146,18 @@ impl ConsumeMetrics for Entrance {
     fn flush(&self) {
         self.0.load().next.flush();
     }
+
+    fn hold(&self, source: u64) {
+        self.0.load().next.hold(source);
+    }
+
+    fn release(&self, source: u64) {
+        self.0.load().next.release(source);
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.load().next.is_acknowledged(source)
+    }
 }
 
 /// Finds the target of a series.

@@ -149,6 +149,18 @@ impl ConsumeMetrics for Entrance {
     fn flush(&self) {
         self.0.step.load().next.flush();
     }
+
+    fn hold(&self, source: u64) {
+        self.0.step.load().next.hold(source);
+    }
+
+    fn release(&self, source: u64) {
+        self.0.step.load().next.release(source);
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.step.load().next.is_acknowledged(source)
+    }
 }
 
 fn register(stage: &Arc<Stage>, setup: &Setup) -> Result<(), prometheus::Error> {

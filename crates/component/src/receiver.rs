@@ -60,6 +60,22 @@ impl ConsumeMetrics for MetricsReceiver {
             consumer.flush();
         }
     }
+
+    fn hold(&self, source: u64) {
+        if let Some(consumer) = &*self.0.consumer.load() {
+            consumer.hold(source);
+        }
+    }
+
+    fn release(&self, source: u64) {
+        if let Some(consumer) = &*self.0.consumer.load() {
+            consumer.release(source);
+        }
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.consumer.load().as_ref().is_none_or(|consumer| consumer.is_acknowledged(source))
+    }
 }
 
 impl std::fmt::Debug for MetricsReceiver {
@@ -211,6 +227,18 @@ impl ConsumeMetrics for Fanout {
 
     fn flush(&self) {
         self.receivers.iter().for_each(ConsumeMetrics::flush);
+    }
+
+    fn hold(&self, source: u64) {
+        self.receivers.iter().for_each(|receiver| receiver.hold(source));
+    }
+
+    fn release(&self, source: u64) {
+        self.receivers.iter().for_each(|receiver| receiver.release(source));
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.receivers.iter().all(|receiver| receiver.is_acknowledged(source))
     }
 }
 

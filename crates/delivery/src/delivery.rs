@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::ConsumeMetrics;
+use model::{ConsumeMetrics, Labels};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::adopter::Adopter;
+use crate::backlog::Backlog;
 use crate::config::{Config, ConfigError, DEFAULT_DISK_BYTES, DiskConfig, MIN_DISK_BYTES, VOLUME_PERCENT};
 use crate::dialect::Negotiation;
 use crate::encode::{Encoder, Message, TemplateUsage};
 use crate::metadata;
 use crate::metrics::Metrics;
-use crate::queue::{Limits, Queue};
+use crate::queue::{Limits, MAX_HOLD, Queue, Wake};
 use crate::send::Post;
 use crate::shards::sizing::{self, Sizing};
 use crate::shards::{Encoders, Sender, Shard};
@@ -26,6 +28,9 @@ use crate::status::Status;
 
 /// A change of the number of shards waits this long for requests under way; otherwise one slow request would stop all shards.
 const MOVE_PATIENCE: Duration = Duration::from_secs(5);
+/// As an endpoint ends for good, a receiver that works may take so long for its last answers. One that takes longer is taken for one that
+/// fails elsewhere as well.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch may be unacknowledged before it is written to disk: what a crash may cost.
 const SPILL_AFTER: Duration = Duration::from_millis(500);
 /// With a disk, this part of memory is for batches on their way to the receiver; the rest is for a disk that is slow or fails.
@@ -37,9 +42,11 @@ const FRONT_WHILE_FAILING: usize = 2 << 20;
 /// Dropping it without [`Delivery::shutdown`] loses what is only in memory.
 pub struct Delivery {
     shared: Arc<Shared>,
+    external_labels: Labels,
+    adopter: Adopter,
     tasks: JoinSet<()>,
-    /// Writes to disk, if there is one; told to finish by the sender, it says how many samples are on disk alone.
-    spool: Option<(oneshot::Sender<()>, JoinHandle<u64>)>,
+    /// Writes to disk, if there is one; told to finish by the sender, it gives the log.
+    spool: Option<(oneshot::Sender<()>, JoinHandle<Option<Log>>)>,
 }
 
 /// Why an endpoint did not start.
@@ -94,6 +101,7 @@ impl Delivery {
         };
         let encoders = Encoders { v1: encoder(Message::V1), v2: encoder(Message::V2) };
         let negotiation = Negotiation::new(config.dialect);
+        let external_labels = config.external_labels.clone();
         let sender = Arc::new(Sender { config, encoders, negotiation, shared: shared.clone(), post });
         let mut tasks = JoinSet::new();
         for lane in 0..sender.config.queue.max_shards {
@@ -107,7 +115,8 @@ impl Delivery {
             let (finish, finished) = oneshot::channel();
             (finish, handle.spawn(Spool::new(log, shared.clone()).run(finished)))
         });
-        Ok(Self { shared, tasks, spool })
+        let adopter = Adopter::new(shared.clone());
+        Ok(Self { shared, external_labels, adopter, tasks, spool })
     }
 
     /// Where batches go in. After the shutdown it refuses with [`model::Refused::Closed`].
@@ -127,39 +136,16 @@ impl Delivery {
         self.shared.status()
     }
 
-    /// Holds back what comes from `source` from now on until [`Delivery::release`], because another node still sends earlier samples of
-    /// its series. What is held counts against the memory limit.
-    pub fn hold(&self, source: u64) {
-        self.shared.with(|queue| queue.hold(source));
-    }
-
-    /// Sends what was held back of `source`.
-    pub fn release(&self, source: u64) {
-        self.shared.change(|queue| queue.release(source));
-    }
-
-    /// Whether the receiver has judged everything that came from `source`. While a backlog is on disk the answer is no for all sources.
+    /// Where the same endpoint of a node that leaves gives what it has not delivered.
     #[must_use]
-    pub fn is_acknowledged(&self, source: u64) -> bool {
-        self.shared.with(|queue| queue.is_acknowledged(source))
+    pub fn adopter(&self) -> Adopter {
+        self.adopter.clone()
     }
 
     /// Takes nothing more, sends everything without waiting for requests to fill, and ends: when all is sent, or at the `deadline`.
     pub async fn shutdown(mut self, deadline: Duration) -> Drained {
-        self.shared.change(Queue::close);
-        let in_time = timeout(deadline, self.shared.idle()).await.is_ok();
-        self.tasks.shutdown().await;
-        let unread = match self.spool.take() {
-            Some((finish, spool)) => {
-                let _ = finish.send(()); // if it ended before, it has nothing to finish
-                spool.await.unwrap_or(0)
-            }
-            None => 0,
-        };
-        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().rows(), queue.unwritten_rows()));
-        let on_disk = unread + (rows - unwritten) as u64;
-        let drained = Drained { lost: unwritten as u64, on_disk };
-        if !in_time {
+        let (drained, _log) = self.end(deadline, Queue::close, Duration::ZERO).await;
+        if drained != Drained::default() {
             info!(
                 remote_name = &*self.shared.name,
                 url = &*self.shared.url,
@@ -169,6 +155,43 @@ impl Delivery {
             );
         }
         drained
+    }
+
+    /// The same for an endpoint whose backlog other nodes can take. What is held back is not sent: it goes with the backlog. What is under
+    /// way at the deadline is not cut off at once, as it would arrive twice.
+    pub async fn shutdown_for_others(mut self, deadline: Duration) -> Backlog {
+        let (drained, log) = self.end(deadline, Queue::close_holding, ANSWER_PATIENCE).await;
+        Backlog::new(self, log, drained)
+    }
+
+    /// Closes the queue, sends until the `deadline`, and waits so long again for answers of a receiver that works.
+    async fn end(&mut self, deadline: Duration, close: fn(&mut Queue) -> Wake, answers: Duration) -> (Drained, Option<Log>) {
+        self.shared.change(close);
+        let in_time = timeout(deadline, self.shared.idle()).await.is_ok();
+        if !in_time && !answers.is_zero() && self.shared.status().retrying.is_none() {
+            self.shared.with(Queue::halt);
+            // What is not sent by then is counted below.
+            let _answered = timeout(answers, self.shared.idle()).await;
+        }
+        self.tasks.shutdown().await;
+        let log = match self.spool.take() {
+            Some((finish, spool)) => {
+                let _ = finish.send(()); // if it ended before, it has nothing to finish
+                spool.await.ok().flatten()
+            }
+            None => None,
+        };
+        let unread = log.as_ref().map_or(0, Log::unread_samples);
+        let (rows, unwritten) = self.shared.with(|queue| (queue.usage().rows(), queue.unwritten_rows()));
+        (Drained { lost: unwritten as u64, on_disk: unread + (rows - unwritten) as u64 }, log)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn external_labels(&self) -> &Labels {
+        &self.external_labels
     }
 }
 
@@ -191,6 +214,17 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
     let mut before = [TemplateUsage::default(); 2];
     loop {
         ticks.tick().await;
+        let mut expired = 0;
+        shared.change(|queue| {
+            let (count, wake) = queue.age_holds(sizing::INTERVAL);
+            expired = count;
+            wake
+        });
+        if expired > 0 {
+            shared.metrics.holds_expired.inc_by(expired as u64);
+            warn!(remote_name = &*shared.name, url = &*shared.url, sources = expired, within = ?MAX_HOLD, "another node has not sent in time \
+                what it had of these sources; their samples may be refused as out of order");
+        }
         before = look_after_templates(&sender, before);
         let lanes = shared.with(|queue| queue.lanes());
         let advice = sizing.look(lanes, shared.observe(config.queue.max_samples_per_send));
@@ -201,7 +235,7 @@ async fn look_after<P: Post>(sender: Arc<Sender<P>>) {
             let given_up = shared.with(Queue::cancel_move);
             let now = shared.with(|queue| queue.lanes());
             shared.metrics.shards.set(now as i64);
-            shared.change(|_| crate::queue::Wake { all_lanes: given_up, ..Default::default() });
+            shared.change(|_| Wake { all_lanes: given_up, ..Default::default() });
             info!(remote_name = &*shared.name, url = &*shared.url, from = lanes, to = now, wanted, "changed the number of shards");
         }
     }

@@ -2,6 +2,8 @@
 //! pre-compressed templates. Knows no configuration language and no HTTP client: a component gives [`Config`] and an implementation of
 //! [`Post`], and hands [`Delivery::consumer`] to whoever has batches.
 
+mod adopter;
+mod backlog;
 mod config;
 mod delivery;
 mod dialect;
@@ -17,6 +19,8 @@ mod shared;
 mod spool;
 mod status;
 
+pub use adopter::{Adopter, TakeError, Taken};
+pub use backlog::{Backlog, MAX_FRAME_BYTES, NotTaken, Shipped, Successors};
 pub use config::{
     BufferConfig, Config, ConfigError, DEFAULT_DISK_BYTES, DEFAULT_MEMORY_BYTES, DiskConfig, MIN_DISK_BYTES, MetadataConfig, QueueConfig,
     VOLUME_PERCENT,

@@ -124,12 +124,12 @@ impl Shared {
         self.lanes[lane].notified().await;
     }
 
-    /// Waits until nothing is in the queue.
+    /// Waits until nothing is in the queue, or nothing is under way in one that is halted.
     pub async fn idle(&self) {
         loop {
             let mut notified = std::pin::pin!(self.idle.notified());
             notified.as_mut().enable();
-            if self.with(|queue| queue.is_empty()) {
+            if self.with(|queue| queue.is_at_rest()) {
                 return;
             }
             notified.await;
@@ -236,6 +236,29 @@ impl Shared {
         }
     }
 
+    /// Takes what a node that leaves has not delivered, all or nothing.
+    ///
+    /// # Errors
+    /// As [`ConsumeMetrics::consume`].
+    pub fn adopt(&self, batches: Vec<Batch>) -> Result<(), Refused> {
+        let rows: usize = batches.iter().map(Batch::len).sum();
+        if self.wants_metadata {
+            batches.iter().for_each(|batch| self.families.note(&batch.layout));
+        }
+        let mut outcome = Ok(());
+        self.change(|queue| {
+            queue.adopt(batches, Instant::now()).unwrap_or_else(|refused| {
+                outcome = Err(refused);
+                Wake::default()
+            })
+        });
+        if outcome.is_ok() {
+            self.progress.came.fetch_add(rows as u64, Relaxed);
+            self.metrics.backlog_taken.inc_by(rows as u64);
+        }
+        outcome
+    }
+
     /// What happened since the last call, for sizing.
     pub fn observe(&self, max_samples: usize) -> Observed {
         let (usage, lanes) = self.with(|queue| (queue.usage(), queue.lanes()));
@@ -302,13 +325,25 @@ impl ConsumeMetrics for Shared {
         outcome
     }
 
+    fn hold(&self, source: u64) {
+        self.with(|queue| queue.hold(source));
+    }
+
+    fn release(&self, source: u64) {
+        self.change(|queue| queue.release(source));
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.with(|queue| queue.is_acknowledged(source))
+    }
+
     fn flush(&self) {
         self.change(Queue::flush);
     }
 }
 
 /// Whether columns and details belong to the layout; says which do not.
-fn check(batch: &Batch) -> Result<(), &'static str> {
+pub(crate) fn check(batch: &Batch) -> Result<(), &'static str> {
     let rows = batch.layout.len();
     if batch.values.len() != rows || batch.timestamps.as_ref().is_some_and(|timestamps| timestamps.len() != rows) {
         return Err("columns");

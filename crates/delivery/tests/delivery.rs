@@ -330,18 +330,20 @@ async fn a_batch_whose_series_are_all_dropped_sends_nothing_and_is_done() {
 async fn a_held_source_is_sent_after_its_release_and_acknowledgement_is_known() {
     let (receiver, held, free) = (Receiver::default(), Target::new(1, 5), Target::new(2, 5));
     let (delivery, registry) = start(config(|_| {}), &receiver);
-    delivery.hold(1);
+    delivery.consumer().hold(1);
     delivery.consumer().consume(held.batch(0)).unwrap();
     delivery.consumer().consume(free.batch(0)).unwrap();
     assert_eq!(receiver.taken(5).await, free.samples(0));
     assert_eq!(metric(&registry, "collector_remote_write_held_samples", ""), 5.0);
     tokio::time::sleep(SECOND).await;
-    assert!(delivery.is_acknowledged(2) && !delivery.is_acknowledged(1));
-    delivery.release(1);
+    assert!(delivery.consumer().is_acknowledged(2) && delivery.consumer().is_acknowledged(1), "nothing is left from before");
+    delivery.consumer().hold(1);
+    assert!(!delivery.consumer().is_acknowledged(1), "what is held is waited for in turn");
+    delivery.consumer().release(1);
     delivery.flush();
     receiver.taken(10).await;
     tokio::time::sleep(SECOND).await;
-    assert!(delivery.is_acknowledged(1));
+    assert!(delivery.consumer().is_acknowledged(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,23 +16,20 @@ pub fn millis(duration: Duration) -> i64 {
 }
 
 /// What a duration must look like.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is not a duration: write a number and a unit, such as 500ms, 10s, 2m or 1h")]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a duration: write numbers with units, such as 500ms, 10s, 2m or 1h30m")]
 pub struct BadDuration {
     text: String,
 }
 
-/// Reads `500ms`, `10s`, `1.5m` or `2h`.
+/// Reads a duration as configurations have it: `500ms`, `10s`, `1.5m` or `1h30m`.
 ///
 /// # Errors
 /// Text without a known unit, a negative or absurd number (over 365 days).
 pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
-    let bad = || BadDuration { text: text.to_owned() };
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, seconds) = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).ok_or_else(bad)?;
-    let number: f64 = number.trim().parse().map_err(|_| bad())?;
-    let year = 365.0 * 86_400.0;
-    Some(number * seconds).filter(|s| (0.0..=year).contains(s)).map(Duration::from_secs_f64).ok_or_else(bad)
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let parsed = syntax::parse_duration(text.trim()).ok().filter(|d| *d <= YEAR);
+    parsed.ok_or_else(|| BadDuration { text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -44,7 +41,7 @@ mod tests {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
     }
 
     #[test]

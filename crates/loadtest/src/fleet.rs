@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::process::{ProcessError, Stopped};
+pub use crate::relay::CutMode;
+use crate::relay::{Cut, Cuts};
 pub use node::{Node, State};
 pub use status::{ActiveTarget, FetchError, Peer, metric_sum};
 
@@ -35,6 +37,10 @@ pub struct FleetOptions {
     pub nodes: usize,
     /// The text of the configuration; the same for all nodes.
     pub config: String,
+    /// What is put before the binary: a program that runs it, and its arguments.
+    pub runner: Vec<String>,
+    /// Whether nodes reach each other over relays that can be cut.
+    pub relays: bool,
     /// The cluster's name.
     pub cluster_name: String,
     /// How further nodes are started; the first is always `run`.
@@ -59,6 +65,8 @@ impl FleetOptions {
             binary,
             nodes: 3,
             config,
+            runner: Vec::new(),
+            relays: false,
             cluster_name: "loadtest".to_owned(),
             launch: Launch::Join,
             arguments: Vec::new(),
@@ -88,6 +96,14 @@ pub enum FleetError {
     /// There is no such node.
     #[error("fleet: there is no node {0}")]
     Unknown(usize),
+    /// A node did not take its new configuration.
+    #[error("{name}: did not take its new configuration: {reason}")]
+    Reload {
+        /// The node.
+        name: String,
+        /// What it said.
+        reason: String,
+    },
     /// A start was lost with its task.
     #[error("fleet: a start broke off: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -108,7 +124,9 @@ pub struct Fleet {
 pub(crate) struct Plan {
     pub(crate) options: FleetOptions,
     pub(crate) dir: PathBuf,
-    pub(crate) config: PathBuf,
+    /// What nodes that start from now on are configured with.
+    pub(crate) config: Mutex<String>,
+    pub(crate) cuts: Cuts,
 }
 
 impl Fleet {
@@ -119,20 +137,13 @@ impl Fleet {
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
         let wanted = options.nodes;
         let (dir, temporary) = directory(options.dir.as_deref())?;
-        let config = dir.join("config.alloy");
-        std::fs::write(&config, &options.config).map_err(|source| system(format!("can't write {}", config.display()), source))?;
-        let plan = Arc::new(Plan { options, dir, config });
+        let config = Mutex::new(options.config.clone());
+        let plan = Arc::new(Plan { options, dir, config, cuts: Cuts::default() });
         let fleet = Self { plan, nodes: Mutex::default(), started: AtomicUsize::new(0), _temporary: temporary };
         if wanted > 0 {
             fleet.join().await?;
         }
-        let mut starts = JoinSet::new();
-        for _ in 1..wanted {
-            starts.spawn(fleet.add()?.start(fleet.addresses()));
-        }
-        while let Some(started) = starts.join_next().await {
-            started??;
-        }
+        fleet.join_several(wanted.saturating_sub(1)).await?;
         Ok(fleet)
     }
 
@@ -147,13 +158,32 @@ impl Fleet {
         Ok(node)
     }
 
+    /// Starts several nodes at once, with all live ones as their peers, and waits until all are ready.
+    ///
+    /// # Errors
+    /// One does not get ready.
+    pub async fn join_several(&self, count: usize) -> Result<Vec<Arc<Node>>, FleetError> {
+        let peers = self.addresses();
+        let mut starts = JoinSet::new();
+        let mut joined = Vec::new();
+        for _ in 0..count {
+            let node = self.add()?;
+            starts.spawn(Arc::clone(&node).start(peers.clone()));
+            joined.push(node);
+        }
+        while let Some(started) = starts.join_next().await {
+            started??;
+        }
+        Ok(joined)
+    }
+
     /// Starts an ended node again: same name, port and storage.
     ///
     /// # Errors
     /// There is no such node, or it does not get ready.
     pub async fn restart(&self, index: usize) -> Result<(), FleetError> {
         let node = self.node(index)?;
-        let peers = self.addresses().into_iter().filter(|a| *a != node.address()).collect();
+        let peers = self.addresses().into_iter().filter(|a| *a != node.advertised()).collect();
         node.start(peers).await
     }
 
@@ -196,18 +226,31 @@ impl Fleet {
         &self.plan.dir
     }
 
-    /// Writes another configuration for all nodes; they read it when told to reload.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub fn write_config(&self, text: &str) -> Result<(), FleetError> {
-        let config = &self.plan.config;
-        std::fs::write(config, text).map_err(|source| system(format!("can't write {}", config.display()), source))
+    /// Gives nodes that start from now on another configuration; those that run get it by [`Node::reconfigure`].
+    pub fn set_config(&self, text: &str) {
+        text.clone_into(&mut self.plan.config.lock());
     }
 
-    /// `host:port` of the nodes that run.
+    /// Cuts nodes off from all others, if the fleet has relays; the number is for [`Self::heal`].
+    #[must_use]
+    pub fn cut(&self, nodes: &[Arc<Node>], mode: CutMode) -> u64 {
+        let pid = |node: &Arc<Node>| node.process().map_or(0, |p| p.pid());
+        self.plan.cuts.cut(Cut { nodes: nodes.iter().map(|n| (n.name().to_owned(), pid(n))).collect(), mode })
+    }
+
+    /// Ends a cut.
+    pub fn heal(&self, cut: u64) {
+        self.plan.cuts.heal(cut);
+    }
+
+    /// Ends all cuts.
+    pub fn heal_all(&self) {
+        self.plan.cuts.heal_all();
+    }
+
+    /// Where the nodes that run are reached by others.
     fn addresses(&self) -> Vec<String> {
-        self.nodes.lock().iter().filter(|n| n.is_alive()).map(|n| n.address()).collect()
+        self.nodes.lock().iter().filter(|n| n.is_alive()).map(|n| n.advertised()).collect()
     }
 
     /// A new node that is not started yet; it counts as alive only then.
@@ -229,7 +272,9 @@ impl Drop for Fleet {
 fn directory(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), FleetError> {
     if let Some(dir) = wanted {
         std::fs::create_dir_all(dir).map_err(|source| system(format!("can't make {}", dir.display()), source))?;
-        return Ok((dir.to_owned(), None));
+        // Nodes run in folders of their own.
+        let dir = std::path::absolute(dir).map_err(|source| system(format!("where is {}", dir.display()), source))?;
+        return Ok((dir, None));
     }
     let temporary = tempfile::Builder::new().prefix("fleet-").tempdir();
     let temporary = temporary.map_err(|source| system("can't make a temporary directory".to_owned(), source))?;

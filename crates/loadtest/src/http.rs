@@ -1,10 +1,10 @@
-//! A small HTTP server on loopback and a client that fetches one page: what targets, receiver and fleet have in common. No routing and
+//! A small HTTP server and a client that fetches one page: what targets, receiver and fleet have in common. No routing and
 //! no TLS: each handler matches the paths it serves.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,13 +19,18 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::{Client as PooledClient, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections that one listener keeps open; agents keep one per target alive.
 const MAX_CONNECTIONS: usize = 16_384;
+/// Connections that wait to be accepted; what tokio takes by default.
+const BACKLOG: u32 = 1024;
 /// Pause after a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A port on loopback that the system gives.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What a handler answers with.
 pub(crate) type Reply = Response<Pieces>;
@@ -36,7 +41,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
-/// A listener on a port that the system gave; dropping it ends it and its connections.
+/// A listener; dropping it ends it and its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -44,16 +49,40 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `127.0.0.1:0` and serves HTTP/1.1 and HTTP/2 without TLS.
-    pub(crate) async fn start<H: Handler>(handler: Arc<H>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, accepting: tokio::spawn(accept(listener, handler)) })
+    /// Binds an address, [`LOOPBACK`] for any port on loopback, and serves HTTP/1.1 and HTTP/2 without TLS.
+    pub(crate) async fn bind<H: Handler>(address: SocketAddr, handler: Arc<H>) -> io::Result<Self> {
+        Self::serve(TcpListener::bind(address).await?, handler)
+    }
+
+    fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>) -> io::Result<Self> {
+        Ok(Self { address: listener.local_addr()?, accepting: tokio::spawn(accept(listener, handler)) })
+    }
+
+    /// Ends the listener and its connections, and keeps the port: whoever connects is refused.
+    pub(crate) async fn shut(mut self) -> io::Result<Shut> {
+        self.accepting.abort();
+        // The listener goes with its task, which is aborted only at its next turn.
+        let _ = (&mut self.accepting).await;
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        Ok(Shut(socket))
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+/// The port of a server that is shut.
+#[derive(Debug)]
+pub(crate) struct Shut(TcpSocket);
+
+impl Shut {
+    /// Serves there again.
+    pub(crate) fn open<H: Handler>(self, handler: Arc<H>) -> io::Result<Server> {
+        Server::serve(self.0.listen(BACKLOG)?, handler)
     }
 }
 

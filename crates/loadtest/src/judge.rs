@@ -140,15 +140,34 @@ impl Judge {
     /// end can be told apart as well: never scraped or lost. Ask late enough: what is still on its way at the window's end is a gap.
     #[must_use]
     pub fn report(&self, window: Window, served: impl Fn(&str) -> Option<u64>) -> Report {
+        let scores = self.scores(window, served);
+        Report::of(window, self.interval_ms, scores, self.totals(), self.missing_stale(window.to_ms))
+    }
+
+    /// The scores of all targets in a window (see [`Judge::report`]).
+    #[must_use]
+    pub fn scores(&self, window: Window, served: impl Fn(&str) -> Option<u64>) -> Vec<TargetScore> {
         let state = self.state.lock();
-        let scores = state.targets.iter().map(|t| t.score(self.interval_ms, window, served(&t.name))).collect();
-        let missing = state.ledger.missing_stale(|entry| {
+        state.targets.iter().map(|t| t.score(self.interval_ms, window, served(&t.name))).collect()
+    }
+
+    /// How many series have ended without a marker, of all that there ever were, as seen at a time (Unix milliseconds).
+    #[must_use]
+    pub fn missing_stale(&self, at_ms: i64) -> u64 {
+        let state = self.state.lock();
+        state.ledger.missing_stale(|entry| {
             let target = &state.targets[entry.target as usize];
-            let now = target.retired_at.map_or(target.newest_ms, |_| window.to_ms);
+            let now = target.retired_at.map_or(target.newest_ms, |_| at_ms);
             now - entry.last_ms > 2 * self.interval_ms
-        });
-        let totals = Totals { series: state.ledger.len() as u64, ..state.totals };
-        Report::of(window, self.interval_ms, scores, totals, missing)
+        })
+    }
+
+    /// The timestamp of a target's first sample after a time, Unix milliseconds.
+    #[must_use]
+    pub fn first_after(&self, target: &str, after_ms: i64) -> Option<i64> {
+        let state = self.state.lock();
+        let number = *state.by_name.get(target)?;
+        state.targets[number as usize].first_after(after_ms)
     }
 
     /// The score of one target in a window (see [`Judge::report`]); `None` for an unknown target.
@@ -254,11 +273,13 @@ impl State {
             }
             return;
         }
-        let Some(found) = self.ledger.write(one.identity, one.target, one.ts_ms, one.bits) else {
+        let Some(mut found) = self.ledger.write(one.identity, one.target, one.ts_ms, one.bits) else {
             self.totals.unjudged_series_samples += 1;
             return;
         };
         target.keep(one.role, sample);
+        // All series of a target end when it does not answer.
+        found.false_stale &= !target.was_silent(found.marker_ms);
         if one.role == Role::Probe {
             target.live.gaps += found.gaps;
             target.live.duplicates += u64::from(found.duplicate);

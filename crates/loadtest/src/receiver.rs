@@ -1,4 +1,4 @@
-//! A remote write 1.0 receiver on loopback: checks what the protocol demands, unpacks a request within bounds and hands it to whoever
+//! A remote write 1.0 receiver: checks what the protocol demands, unpacks a request within bounds and hands it to whoever
 //! accepts it: [`Sink`] counts, [`crate::judge::Judge`] looks at every sample. Failures can be ordered. Cheap, since it runs beside what is
 //! measured.
 
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::clock::now_ms;
-use crate::http::{Handler, Reply, Server, text};
+use crate::http::{Handler, LOOPBACK, Reply, Server, Shut, text, with_type};
 pub use faults::{Failure, Faults, Lasts};
 use wire::{Counts, Malformed};
 
@@ -90,11 +90,24 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Receiver {
     shared: Arc<Shared>,
-    server: Server,
+    address: SocketAddr,
+    door: tokio::sync::Mutex<Door>,
 }
+
+#[derive(Debug)]
+enum Door {
+    Open(Server),
+    Shut(Shut),
+    /// The port was lost on the way.
+    Gone,
+}
+
+/// Answers GET requests for pages beside `/api/v1/write`, by path and query: JSON, or `None` for a page that there is not.
+pub type Pages = Arc<dyn Fn(&str, &str) -> Option<serde_json::Value> + Send + Sync>;
 
 struct Shared {
     accept: Arc<dyn Accept>,
+    pages: Option<Pages>,
     faults: Faults,
     received: Counters,
     answers: Mutex<VecDeque<Answer>>,
@@ -117,15 +130,54 @@ impl Receiver {
     /// # Errors
     /// No port could be opened.
     pub async fn start(accept: Arc<dyn Accept>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { accept, faults: Faults::default(), received: Counters::default(), answers: Mutex::default() });
-        let server = Server::start(Arc::clone(&shared)).await?;
-        Ok(Self { shared, server })
+        Self::bind(LOOPBACK, accept, None).await
+    }
+
+    /// Starts at an address, with further pages.
+    ///
+    /// # Errors
+    /// The address can't be had.
+    pub async fn listen(address: SocketAddr, accept: Arc<dyn Accept>, pages: Pages) -> std::io::Result<Self> {
+        Self::bind(address, accept, Some(pages)).await
+    }
+
+    async fn bind(address: SocketAddr, accept: Arc<dyn Accept>, pages: Option<Pages>) -> std::io::Result<Self> {
+        let (received, answers) = (Counters::default(), Mutex::default());
+        let shared = Arc::new(Shared { accept, pages, faults: Faults::default(), received, answers });
+        let server = Server::bind(address, Arc::clone(&shared)).await?;
+        Ok(Self { shared, address: server.address(), door: tokio::sync::Mutex::new(Door::Open(server)) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.address
+    }
+
+    /// Goes down: breaks all connections and refuses new ones, until [`Self::open`].
+    ///
+    /// # Errors
+    /// The port was lost to somebody else.
+    pub async fn shut(&self) -> std::io::Result<()> {
+        let mut door = self.door.lock().await;
+        *door = match std::mem::replace(&mut *door, Door::Gone) {
+            Door::Open(server) => Door::Shut(server.shut().await?),
+            shut => shut,
+        };
+        Ok(())
+    }
+
+    /// Comes back at the same address.
+    ///
+    /// # Errors
+    /// It can't listen there any more.
+    pub async fn open(&self) -> std::io::Result<()> {
+        let mut door = self.door.lock().await;
+        *door = match std::mem::replace(&mut *door, Door::Gone) {
+            Door::Shut(shut) => Door::Open(shut.open(Arc::clone(&self.shared))?),
+            open => open,
+        };
+        Ok(())
     }
 
     /// The address for a sender's configuration.
@@ -187,6 +239,9 @@ impl Counters {
 impl Handler for Shared {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
         let at_ms = now_ms();
+        if let Some(page) = self.page(&request) {
+            return page;
+        }
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let reply = self.answer(request, at_ms).await;
         let mut answers = self.answers.lock();
@@ -200,6 +255,13 @@ impl Handler for Shared {
 }
 
 impl Shared {
+    /// What is not a write request, where there are pages.
+    fn page(&self, request: &Request<Incoming>) -> Option<Reply> {
+        let pages = self.pages.as_ref().filter(|_| request.method() == Method::GET)?;
+        let page = pages(request.uri().path(), request.uri().query().unwrap_or_default())?;
+        Some(with_type(StatusCode::OK, HeaderValue::from_static("application/json"), vec![Bytes::from(format!("{page:#}\n"))]))
+    }
+
     async fn answer(&self, request: Request<Incoming>, at_ms: i64) -> Reply {
         if let Some(refusal) = check_head(&request) {
             return refusal;

@@ -4,115 +4,37 @@
 
 mod body;
 mod catalogue;
+mod classes;
 mod log;
+mod options;
 mod render;
 mod shape;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::clock::now_ms;
-use crate::http::{Handler, Reply, Server, text, with_type};
+use crate::http::{Handler, LOOPBACK, Reply, Server, text, with_type};
 use body::Rest;
+use classes::Classes;
 pub use log::Scrape;
 use log::{Clients, Log};
-use render::{Edition, mix, render};
-use shape::Shape;
+use options::check;
+pub use options::{Churn, Size, TargetOptions, TargetsError};
+use render::Edition;
+pub(crate) use render::mix;
 
 /// The series that counts the scrapes a target has answered.
 pub const PROBE_SEQ: &str = "probe_seq";
 /// The request header by which a scraping node may name itself in the log.
 pub const NODE_HEADER: &str = "x-probe-node";
-
-/// Most targets of one server; each costs about 100 bytes and its log.
-const MAX_TARGETS: usize = 1_000_000;
-/// Most series of one target.
-const MAX_SERIES: usize = 2_000_000;
-
-/// Series that end and begin anew under another label value, as pods do that are replaced.
-#[derive(Clone, Copy, Debug)]
-pub struct Churn {
-    /// Which share of the series, 0 to 1.
-    pub fraction: f64,
-    /// How often they change.
-    pub every: Duration,
-    /// Which share of the targets has such series, 0 to 1; rounded up to whole groups.
-    pub targets: f64,
-}
-
-/// What the targets are like.
-#[derive(Clone, Debug)]
-pub struct TargetOptions {
-    /// How many there are.
-    pub targets: usize,
-    /// Series of each, `probe_seq` included.
-    pub series: usize,
-    /// How often values move; scrapes within one tick see the same values. Best the scrape interval.
-    pub tick: Duration,
-    /// How many different sets of values there are at a time; rendering costs this many texts a tick.
-    pub groups: usize,
-    /// Listeners over which the targets are spread.
-    pub listeners: usize,
-    /// Series that change identity.
-    pub churn: Option<Churn>,
-    /// Whether lines change places within their family from tick to tick.
-    pub shuffle: bool,
-    /// Bytes of labels that each series gets besides its own, as pods have them; 0 for none.
-    pub more_label_bytes: usize,
-    /// Wait before each answer.
-    pub latency: Duration,
-    /// Share of scrapes, 0 to 1, that are answered with 503 and not counted in `probe_seq`.
-    pub failure_rate: f64,
-    /// Scrapes that each target's log keeps; 0 keeps none.
-    pub log_per_target: usize,
-    /// Chooses values and failures.
-    pub seed: u64,
-}
-
-impl Default for TargetOptions {
-    fn default() -> Self {
-        Self {
-            targets: 60,
-            series: 500,
-            tick: Duration::from_secs(1),
-            groups: 8,
-            listeners: 1,
-            churn: None,
-            shuffle: false,
-            more_label_bytes: 0,
-            latency: Duration::ZERO,
-            failure_rate: 0.0,
-            log_per_target: 4096,
-            seed: 1,
-        }
-    }
-}
-
-/// Why targets could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum TargetsError {
-    /// An option is out of its range.
-    #[error("synthetic targets: {option} is {value}, but must be {range}")]
-    Option {
-        /// Its name.
-        option: &'static str,
-        /// What was given.
-        value: String,
-        /// What it may be.
-        range: &'static str,
-    },
-    /// No listener could be opened.
-    #[error("synthetic targets: can't listen on 127.0.0.1: {0}")]
-    Listen(#[from] std::io::Error),
-}
 
 /// Running targets; dropping them ends them.
 #[derive(Debug)]
@@ -124,21 +46,26 @@ pub struct Targets {
 #[derive(Debug)]
 struct Shared {
     options: TargetOptions,
-    shape: Shape,
+    classes: Classes,
     started: Instant,
-    /// The newest text of each group.
-    groups: Vec<Mutex<Option<Text>>>,
     targets: Vec<Target>,
     announced: AtomicUsize,
-    addresses: OnceLock<Vec<SocketAddr>>,
+    /// How often churning series were told to change besides.
+    turns: AtomicU64,
+    addresses: OnceLock<Addresses>,
     clients: Clients,
     body_bytes: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Text {
-    of: Edition,
-    rest: Arc<Rest>,
+/// Where targets are listed to be.
+#[derive(Clone, Debug)]
+enum Addresses {
+    /// At the listeners, in turn.
+    Listeners(Vec<SocketAddr>),
+    /// At this `host:port`.
+    Given(String),
+    /// Where whoever asks has asked: its `Host` header.
+    AsAsked,
 }
 
 #[derive(Debug, Default)]
@@ -158,16 +85,52 @@ impl Targets {
         let shared = Arc::new(Shared::new(options));
         let mut servers = Vec::with_capacity(listeners);
         for _ in 0..listeners {
-            servers.push(Server::start(Arc::clone(&shared)).await?);
+            servers.push(listen(LOOPBACK, &shared).await?);
         }
-        shared.addresses.get_or_init(|| servers.iter().map(Server::address).collect());
+        shared.addresses.get_or_init(|| Addresses::Listeners(servers.iter().map(Server::address).collect()));
         Ok(Self { shared, servers })
+    }
+
+    /// Starts them at one address, for collectors elsewhere. Service discovery lists them at `advertised` (`host:port`), or else where it was
+    /// asked itself, which is right for everybody who reaches it.
+    ///
+    /// # Errors
+    /// An option out of its range, or an address that can't be had.
+    pub async fn listen(options: TargetOptions, address: SocketAddr, advertised: Option<String>) -> Result<Self, TargetsError> {
+        check(&options)?;
+        let shared = Arc::new(Shared::new(options));
+        let servers = vec![listen(address, &shared).await?];
+        shared.addresses.get_or_init(|| advertised.map_or(Addresses::AsAsked, Addresses::Given));
+        Ok(Self { shared, servers })
+    }
+
+    /// Where the first listener is.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.servers[0].address()
     }
 
     /// Where the list of targets is, in Prometheus' HTTP service discovery format.
     #[must_use]
     pub fn sd_url(&self) -> String {
         format!("http://{}/sd", self.servers[0].address())
+    }
+
+    /// How many targets are listed.
+    #[must_use]
+    pub fn announced(&self) -> usize {
+        self.shared.announced.load(Ordering::Relaxed)
+    }
+
+    /// Gives all churning series another identity now.
+    pub fn churn(&self) {
+        self.shared.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Series of a target, `probe_seq` included.
+    #[must_use]
+    pub fn series(&self, target: usize) -> usize {
+        self.shared.classes.series(target)
     }
 
     /// How many targets there are, announced or not.
@@ -243,32 +206,14 @@ impl Targets {
     }
 }
 
-fn check(options: &TargetOptions) -> Result<(), TargetsError> {
-    let share = |f: f64| (0.0..=1.0).contains(&f);
-    let wrong = |option, value: String, range| Err(TargetsError::Option { option, value, range });
-    match options {
-        o if !(1..=MAX_TARGETS).contains(&o.targets) => wrong("targets", o.targets.to_string(), "1 to 1000000"),
-        o if !(1..=MAX_SERIES).contains(&o.series) => wrong("series", o.series.to_string(), "1 to 2000000"),
-        o if o.tick.is_zero() => wrong("tick", "0".to_owned(), "above 0"),
-        o if !(1..=1024).contains(&o.groups) => wrong("groups", o.groups.to_string(), "1 to 1024"),
-        o if !(1..=256).contains(&o.listeners) => wrong("listeners", o.listeners.to_string(), "1 to 256"),
-        o if !share(o.failure_rate) => wrong("failure rate", o.failure_rate.to_string(), "0 to 1"),
-        o if o.churn.is_some_and(|c| !share(c.fraction) || !share(c.targets) || c.every.is_zero()) => {
-            wrong("churn", format!("{:?}", o.churn), "fractions of 0 to 1 and a period above 0")
-        }
-        o if o.more_label_bytes > 4096 => wrong("more label bytes", o.more_label_bytes.to_string(), "0 to 4096"),
-        _ => Ok(()),
-    }
-}
-
 impl Shared {
     fn new(options: TargetOptions) -> Self {
         Self {
-            shape: Shape::new(options.series - 1, options.churn.map_or(0.0, |c| c.fraction)).with_more_labels(options.more_label_bytes),
+            classes: Classes::new(&options),
             started: Instant::now(),
-            groups: (0..options.groups).map(|_| Mutex::new(None)).collect(),
             targets: (0..options.targets).map(|_| Target::default()).collect(),
             announced: AtomicUsize::new(options.targets),
+            turns: AtomicU64::new(0),
             addresses: OnceLock::new(),
             clients: Clients::default(),
             body_bytes: AtomicU64::new(0),
@@ -277,13 +222,17 @@ impl Shared {
     }
 
     /// The list for service discovery: one group per target, since each has its own path and instance.
-    fn discovery(&self) -> Reply {
+    fn discovery(&self, asked: &str) -> Reply {
         let Some(addresses) = self.addresses.get() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the targets are being started");
         };
         let announced = self.announced.load(Ordering::Relaxed);
         let groups = (0..announced).map(|target| {
-            let address = addresses[target % addresses.len()].to_string();
+            let address = match addresses {
+                Addresses::Listeners(all) => all[target % all.len()].to_string(),
+                Addresses::Given(one) => one.clone(),
+                Addresses::AsAsked => asked.to_owned(),
+            };
             json!({
                 "targets": [address],
                 "labels": { "__metrics_path__": Targets::path(target), "instance": Targets::instance(target) },
@@ -307,7 +256,7 @@ impl Shared {
         }
         let client = if self.options.log_per_target > 0 { self.clients.number(client(headers)) } else { 0 };
         let seq = target.log.answered(at_ms, client, self.options.log_per_target);
-        let rest = self.rest(number % self.groups.len());
+        let rest = self.rest(number);
         let head = Bytes::from(format!(
             "# HELP {PROBE_SEQ} Scrapes that this target has answered, this one included.\n# TYPE {PROBE_SEQ} counter\n{PROBE_SEQ} {seq}\n"
         ));
@@ -332,26 +281,21 @@ impl Shared {
         (random as f64 / (1_u64 << 53) as f64) < self.options.failure_rate
     }
 
-    /// The shared text of a group at this time; the first scrape of a tick renders it.
-    fn rest(&self, group: usize) -> Arc<Rest> {
+    /// The text that a target shares with its group at this time.
+    fn rest(&self, target: usize) -> Arc<Rest> {
         let elapsed = self.started.elapsed();
-        let churns = |churn: &Churn| (group as f64) < (churn.targets * self.options.groups as f64).ceil();
-        let edition = Edition {
-            seed: self.options.seed,
-            group: group as u64,
-            tick: (elapsed.as_nanos() / self.options.tick.as_nanos()) as u64,
-            generation: self.options.churn.filter(churns).map(|c| (elapsed.as_nanos() / c.every.as_nanos()) as u64),
-            shuffle: self.options.shuffle,
-        };
-        let mut cached = self.groups[group].lock();
-        match &*cached {
-            Some(text) if text.of == edition => Arc::clone(&text.rest),
-            _ => {
-                let rest = Arc::new(Rest::new(render(&self.shape, edition)));
-                *cached = Some(Text { of: edition, rest: Arc::clone(&rest) });
-                rest
+        let options = &self.options;
+        self.classes.text(target, |group| {
+            let churns = |churn: &Churn| (group as f64) < (churn.targets * options.groups as f64).ceil();
+            let turns = self.turns.load(Ordering::Relaxed);
+            Edition {
+                seed: options.seed,
+                group: group as u64,
+                tick: (elapsed.as_nanos() / options.tick.as_nanos()) as u64,
+                generation: options.churn.filter(churns).map(|c| (elapsed.as_nanos() / c.every.as_nanos()) as u64 + turns),
+                shuffle: options.shuffle,
             }
-        }
+        })
     }
 }
 
@@ -363,11 +307,21 @@ impl Handler for Shared {
         }
         let target = path.strip_prefix("/t/").and_then(|p| p.strip_suffix("/metrics")).and_then(|t| t.parse().ok());
         match (path, target) {
-            ("/sd", _) => self.discovery(),
+            ("/sd", _) => self.discovery(asked_host(&request)),
             (_, Some(target)) => self.scrape(target, request.headers()).await,
             _ => text(StatusCode::NOT_FOUND, "there are /sd and /t/{target}/metrics"),
         }
     }
+}
+
+async fn listen(address: SocketAddr, shared: &Arc<Shared>) -> Result<Server, TargetsError> {
+    Server::bind(address, Arc::clone(shared)).await.map_err(|source| TargetsError::Listen { address, source })
+}
+
+/// Where a request was sent to, in HTTP/1.1 and HTTP/2.
+fn asked_host(request: &Request<Incoming>) -> &str {
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    header.or(request.uri().authority().map(|a| a.as_str())).unwrap_or_default()
 }
 
 /// Who scrapes: the node header, else the User-Agent.

@@ -38,7 +38,7 @@ async fn nodes_start_with_the_flags_of_a_fleet_and_answer() {
         assert!(two.contains(&format!("{flag}={}\n", second.address())), "{two}");
     }
     assert!(two.contains(&format!("--storage.path={}\n", second.dir().join("data").display())));
-    assert_eq!(std::fs::read_to_string(fleet.dir().join("config.alloy")).unwrap(), "logging {}\n");
+    assert_eq!(std::fs::read_to_string(second.dir().join("config.alloy")).unwrap(), "logging {}\n");
     assert!(second.is_ready().await);
     assert_eq!(second.peers().await.unwrap()[0].name, "node-2");
     assert_eq!(second.targets().await.unwrap()[0].labels["instance"], "/api/v1/targets?state=active");

@@ -327,3 +327,25 @@ fn a_report_is_json_with_its_sums() {
     assert_eq!((json["gaps"].as_u64(), json["worst"][0]["target"].as_str()), (Some(1), Some("a")));
     assert_eq!(json["totals"]["samples"].as_u64(), Some(6));
 }
+
+#[test]
+fn series_that_end_because_their_target_did_not_answer_end_rightly() {
+    let mut script = script();
+    script.scrape("a", 0..3);
+    let stale = f64::from_bits(model::stale::STALE_NAN_BITS);
+    let fails = |ts| vec![series("up", "a", ts, 0.0), series("probe_seq", "a", ts, stale), series("other", "a", ts, stale)];
+    script.send(fails(T + 3 * I)).unwrap();
+    script.scrape("a", 4..6);
+    let report = script.report(0..6);
+    assert_eq!((report.gaps, report.unanswered, report.totals.false_stale), (0, 1, 0));
+}
+
+#[test]
+fn samples_are_counted_against_what_a_scrape_brings_usually() {
+    let mut script = script();
+    script.scrape("a", (0..8).filter(|s| *s != 4));
+    let scores = script.judge.scores(Window { from_ms: T - I / 2, to_ms: T + 8 * I - I / 2 }, |_| None);
+    assert_eq!((scores[0].expected_samples, scores[0].samples, scores[0].gaps), (24, 21, 1));
+    assert_eq!(script.judge.first_after("a", T + 3 * I), Some(T + 5 * I));
+    assert_eq!(script.judge.first_after("nobody", T), None);
+}

@@ -148,3 +148,15 @@ async fn a_delayed_answer_has_taken_the_request_all_the_same() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_receiver_that_is_down_refuses_connections_and_comes_back_at_its_address() {
+    let receiver = Receiver::start(Arc::new(Sink)).await.unwrap();
+    let address = receiver.address();
+    receiver.shut().await.unwrap();
+    receiver.shut().await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    receiver.open().await.unwrap();
+    let (status, ..) = post(&receiver, pack(&request(1, 1).encode_to_vec()), &HEADERS).await;
+    assert_eq!((status, receiver.address()), (StatusCode::NO_CONTENT, address));
+}

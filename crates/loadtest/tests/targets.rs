@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use loadtest::targets::{Churn, TargetOptions, Targets, TargetsError};
+use loadtest::targets::{Churn, Size, TargetOptions, Targets, TargetsError};
 
 async fn get(url: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
@@ -135,6 +135,46 @@ async fn churning_series_carry_their_generation() {
 }
 
 #[tokio::test]
+async fn churning_series_change_when_they_are_told_to() {
+    let churn = Some(Churn { fraction: 0.2, every: Duration::from_secs(3600), targets: 1.0 });
+    let targets = Targets::start(TargetOptions { churn, ..small() }).await.unwrap();
+    scrape(&targets, 0, &[]).await;
+    targets.churn();
+    let text = String::from_utf8(scrape(&targets, 0, &[]).await.2.to_vec()).unwrap();
+    assert!((8..=10).contains(&text.matches("rev=\"1\"").count()) && !text.contains("rev=\"0\""), "{text}");
+}
+
+#[tokio::test]
+async fn targets_of_a_mix_have_their_sizes() {
+    let mix = vec![Size { share: 0.75, series: 10 }, Size { share: 0.25, series: 300 }];
+    let targets = Targets::start(TargetOptions { targets: 8, mix, ..small() }).await.unwrap();
+    let mut sizes = Vec::new();
+    for target in 0..8 {
+        let text = String::from_utf8(scrape(&targets, target, &[]).await.2.to_vec()).unwrap();
+        assert_eq!(samples(&text), targets.series(target));
+        sizes.push(samples(&text));
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, [10, 10, 10, 10, 10, 10, 300, 300]);
+}
+
+#[tokio::test]
+async fn targets_for_others_are_listed_where_they_were_asked_or_where_they_are_told() {
+    let address = |groups: &[u8]| {
+        let groups: Vec<serde_json::Value> = serde_json::from_slice(groups).unwrap();
+        groups[0]["targets"][0].as_str().unwrap().to_owned()
+    };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let asked = Targets::listen(small(), any, None).await.unwrap();
+    let port = asked.listening().port();
+    assert_eq!(address(&get(&format!("http://localhost:{port}/sd"), &[]).await.2), format!("localhost:{port}"));
+    let told = Targets::listen(small(), any, Some("targets.example:80".to_owned())).await.unwrap();
+    assert_eq!(address(&get(&told.sd_url(), &[]).await.2), "targets.example:80");
+    let taken = Targets::listen(small(), told.listening(), None).await.unwrap_err().to_string();
+    assert!(taken.contains(&told.listening().to_string()) && taken.contains("a port that is free"), "{taken}");
+}
+
+#[tokio::test]
 async fn unknown_paths_and_targets_are_refused_with_the_known_ones() {
     let targets = Targets::start(small()).await.unwrap();
     let (status, _, body) = get(&format!("http://{}/metrics", targets.address(0)), &[]).await;
@@ -146,6 +186,9 @@ async fn unknown_paths_and_targets_are_refused_with_the_known_ones() {
 async fn options_out_of_range_are_named() {
     let error = Targets::start(TargetOptions { failure_rate: 2.0, ..small() }).await.unwrap_err();
     assert!(matches!(error, TargetsError::Option { option: "failure rate", .. }), "{error}");
+    let mix = vec![Size { share: 0.5, series: 10 }];
+    let error = Targets::start(TargetOptions { mix, ..small() }).await.unwrap_err();
+    assert_eq!(error.to_string(), "synthetic targets: the sum of the mix's shares is 0.5:10, but must be 1, or 100 %");
     let error = Targets::start(TargetOptions { series: 0, ..small() }).await.unwrap_err();
     assert_eq!(error.to_string(), "synthetic targets: series is 0, but must be 1 to 2000000");
 }

@@ -1,6 +1,6 @@
 //! The HTTP client of every component: its arguments as Alloy has them, credentials, TLS, proxies, redirects, connection reuse, and
 //! bodies read within a bound. What is asked, how often and what an answer means is left to the components. The server of those that are
-//! pushed to is in [`server`].
+//! pushed to is in [`server`]; what peers that are both need for TLS is [`MutualTls`].
 //!
 //! Cheap per request, so that thousands of targets can share one [`Client`] and hold an idle connection each.
 
@@ -23,6 +23,7 @@ mod file;
 mod google;
 mod headers;
 mod lease;
+mod mutual;
 mod oauth2;
 mod pool;
 mod proxy;
@@ -48,4 +49,5 @@ pub use connection::AnswerBody;
 pub use decode::{DecodeError, Decoder, Encoding, OUTPUT_BUFFER};
 pub use environment::Environment;
 pub use error::{ConfigError, Error, Step};
+pub use mutual::{MutualTls, MutualTlsFiles, NamedFile};
 pub use url::{HttpUrl, OptionalUrl, ProxyUrl};

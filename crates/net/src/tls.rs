@@ -1,7 +1,7 @@
 //! TLS for connections to servers: rustls with ring, checked against the system's roots or the CA that is configured. Certificate files
 //! are read again when they change; connections that were opened with the old ones serve their requests and no more.
 
-mod verify;
+pub(crate) mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -120,22 +120,28 @@ impl TlsSource {
 }
 
 /// PEM text and where it comes from.
-struct Pem<'a> {
+pub(crate) struct Pem<'a> {
     argument: &'static str,
     /// Empty if the text stands in the configuration.
     path: &'a str,
     text: Vec<u8>,
 }
 
-impl Pem<'_> {
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+impl<'a> Pem<'a> {
+    /// What is in a file.
+    pub(crate) fn read(argument: &'static str, path: &'a str) -> Result<Self, ConfigError> {
+        let (_, text) = file::read(Path::new(path)).map_err(|error| ConfigError::new(argument, error))?;
+        Ok(Self { argument, path, text })
+    }
+
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let found: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .collect::<Result<_, _>>()
             .map_err(|error| self.wrong(format!("is not valid PEM: {error}")))?;
         if found.is_empty() { Err(self.wrong("holds no PEM certificate")) } else { Ok(found) }
     }
 
-    fn key(&self) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    pub(crate) fn key(&self) -> Result<PrivateKeyDer<'static>, ConfigError> {
         // The error may hold parts of the key.
         PrivateKeyDer::from_pem_slice(&self.text).map_err(|_| {
             let is_encrypted = self.text.windows(9).any(|part| part == b"ENCRYPTED");
@@ -143,7 +149,7 @@ impl Pem<'_> {
         })
     }
 
-    fn wrong(&self, cause: impl std::fmt::Display) -> ConfigError {
+    pub(crate) fn wrong(&self, cause: impl std::fmt::Display) -> ConfigError {
         let cause = if self.path.is_empty() { cause.to_string() } else { format!("{}: {cause}", self.path) };
         ConfigError::new(self.argument, cause)
     }
@@ -156,8 +162,7 @@ fn pem<'a>(inline: &'static str, text: &str, from_file: &'static str, path: &'a 
     if path.is_empty() {
         return Ok(None);
     }
-    let (_, text) = file::read(Path::new(path)).map_err(|error| ConfigError::new(from_file, error))?;
-    Ok(Some(Pem { argument: from_file, path, text }))
+    Pem::read(from_file, path).map(Some)
 }
 
 /// The system's roots, read once: they are a few hundred certificates.

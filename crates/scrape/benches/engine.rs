@@ -74,8 +74,9 @@ fn measure(address: SocketAddr, compressed: bool, targets: u64, interval: Durati
         };
         let engine = Engine::start(config, parts).unwrap();
         let target = |n: u64| -> Labels {
-            let (address, instance) = (address.to_string(), format!("host-{n}:9100"));
-            [("__address__", address.as_str()), ("instance", instance.as_str())].into_iter().collect()
+            // A path of its own gives each a key, and so a phase, of its own.
+            let (address, instance, path) = (address.to_string(), format!("host-{n}:9100"), format!("/{n}/metrics"));
+            [("__address__", address.as_str()), ("__metrics_path__", &path), ("instance", &instance)].into_iter().collect()
         };
         engine.set_targets((0..targets).map(target).collect());
         tokio::time::sleep(interval * 3).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Ownership;
+use crate::key::KeyLabels;
 use crate::protocol::{Escaping, ScrapeProtocol};
 use crate::series::Rules;
 
@@ -48,6 +49,10 @@ pub struct Config {
     pub failure_log: Option<PathBuf>,
     /// Which targets this node scrapes.
     pub ownership: Ownership,
+    /// What makes the keys of targets.
+    pub key_labels: KeyLabels,
+    /// A label that all series get beside those of their target, whatever its name: it tells copies of a job apart.
+    pub replica: Option<(String, String)>,
 }
 
 impl Default for Config {
@@ -70,6 +75,8 @@ impl Default for Config {
             extra_metrics: false,
             failure_log: None,
             ownership: Ownership::All,
+            key_labels: KeyLabels::default(),
+            replica: None,
         }
     }
 }
@@ -144,6 +151,7 @@ impl Config {
             rules: Rules { sample_limit: 0, ..config.rules.clone() },
             failure_log: None,
             ownership: Ownership::All,
+            key_labels: KeyLabels::default(),
             ..config.clone()
         };
         timeless(self) == timeless(other)
@@ -191,6 +199,7 @@ mod tests {
         };
         assert!(changed(|c| c.scrape_interval = Duration::from_secs(5)));
         assert!(changed(|c| c.rules.sample_limit = 5));
+        assert!(changed(|c| c.key_labels.included.push("shard".to_owned())));
         assert!(!changed(|c| c.rules.honor_labels = true));
         assert!(!changed(|c| c.job_name.push('x')));
     }

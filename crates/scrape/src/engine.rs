@@ -6,6 +6,7 @@ mod driver;
 mod entry;
 mod inbox;
 mod job;
+mod release;
 mod schedule;
 mod set;
 #[cfg(test)]
@@ -73,8 +74,10 @@ pub enum Ending {
 /// What became of a list of discovered targets.
 #[derive(Debug, Default)]
 pub struct Synced {
-    /// The targets: key, and milliseconds from slot to slot. In key order.
+    /// The targets' keys, each once, with milliseconds from slot to slot. In key order.
     pub keys: Vec<(u64, u64)>,
+    /// How many targets there are; several may have one key.
+    pub targets: usize,
     /// Label sets that are no targets, by their place in the list.
     pub failures: Vec<(usize, TargetError)>,
     /// Label sets that are targets, but the same as others.
@@ -96,15 +99,15 @@ pub enum DropReason {
     /// It is no target.
     #[error(transparent)]
     Invalid(TargetError),
-    /// Another one has the same labels but for `__meta_…`, or the same URL and the same labels for its series.
+    /// Another one has the same URL and the same labels for its series.
     #[error("the same as another target")]
     Duplicate,
 }
 
-/// What a target leaves to the node that takes it over.
+/// What a key's targets leave to the node that takes it over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Released {
-    /// The last slot whose scrape was begun here.
+    /// The last slot that a scrape was begun in here.
     pub last_slot: Option<u64>,
     /// For [`Engine::own`] on the other node.
     pub state: Option<Bytes>,
@@ -145,7 +148,7 @@ struct Shared {
 struct Known {
     job: Arc<Job>,
     discovered: Vec<Labels>,
-    /// In key order.
+    /// By key, and by name within a key.
     targets: Arc<[Arc<Target>]>,
     dropped: Arc<[Dropped]>,
     dropped_count: usize,
@@ -216,25 +219,26 @@ impl Engine {
         set.synced
     }
 
-    /// Gives this node a target, as [`Ownership::Assigned`] wants it, from a slot on: if that has begun, the current slot is scraped at
-    /// once. `state` is what [`Engine::release`] gave on another node. A key that is not in the target set is remembered until
-    /// [`Engine::disown`].
+    /// Gives this node a key, as [`Ownership::Assigned`] wants it, with all of its targets from a slot on: if that has begun, the current
+    /// slot is scraped at once. `state` is what [`Engine::release`] gave on another node; what it says of targets whose labels are not
+    /// known here ends with the next scrape. A key that is not in the target set is remembered until [`Engine::disown`], and a target
+    /// that comes to a key whose others are scraped begins at the next slot.
     pub fn own(&self, key: u64, first_slot: u64, state: Option<Bytes>) {
         self.shared.inbox.order(key, Order::Own { first_slot, state });
     }
 
-    /// Takes a target from this node. Nothing is said about its series: another node goes on with them.
+    /// Takes a key from this node, with all of its targets. Nothing is said about its series: another node goes on with them.
     pub fn disown(&self, key: u64) {
         self.shared.inbox.order(key, Order::Disown);
     }
 
-    /// Takes all targets from this node, as [`Engine::disown`] does.
+    /// Takes all keys from this node, as [`Engine::disown`] does.
     pub fn disown_all(&self) {
         self.shared.inbox.disown_all();
     }
 
-    /// Takes a target from this node in favour of another one, and gives what that one needs, its state in at most `max_state` bytes.
-    /// Begins no further scrape, but waits for the one that is under way. The order is given with the call, so that an
+    /// Takes a key from this node in favour of another one, and gives what that one needs, its targets' state in at most `max_state` bytes.
+    /// Begins no further scrape, but waits for those that are under way. The order is given with the call, so that an
     /// [`Engine::own`] after it is an order of its own; the future only waits.
     pub fn release(&self, key: u64, max_state: usize) -> impl Future<Output = Released> + Send + use<> {
         let (reply, released) = oneshot::channel();

@@ -46,7 +46,8 @@
 //!
 //! In a cluster the job's `ownership` is [`Ownership::Assigned`]; `synced.keys` go to the cluster, whose orders to start and stop a key
 //! are [`Engine::own`], [`Engine::release`] (for a peer that takes it) and [`Engine::disown`], and whose fence is [`Engine::disown_all`].
-//! Phases, permission for each slot and the clock are the cluster's too, through [`Slots`] and [`Clock`].
+//! Phases, permission for each slot and the clock are the cluster's too, through [`Slots`] and [`Clock`]. A key may stand for several
+//! targets, those of one URL and job with different labels: they are owned, scraped and handed over together.
 
 mod address;
 mod config;
@@ -55,6 +56,7 @@ mod engine;
 mod failures;
 pub mod fetch;
 mod handover;
+mod key;
 mod media_type;
 mod metrics;
 mod pool;
@@ -68,6 +70,7 @@ mod testing;
 pub use config::{Config, ConfigError, DEFAULT_MAX_BODY_SIZE};
 pub use engine::{DropReason, Dropped, Ending, Engine, Overview, Ownership, Parts, Released, Synced};
 pub use handover::{Handover, HandoverError};
+pub use key::KeyLabels;
 pub use metrics::{Metrics, Summaries};
 pub use protocol::{ContentTypeError, Escaping, ScrapeProtocol, UnknownProtocol};
 pub use slots::{Clock, Slots, Solo, SystemClock};

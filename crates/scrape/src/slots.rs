@@ -28,7 +28,8 @@ pub trait Slots: Send + Sync {
     /// The offset of a key's slots within its interval, in milliseconds. Must be the same on every node.
     fn phase_ms(&self, key: u64, interval_ms: u64) -> u64;
 
-    /// Asked right before each scrape. If not, the slot passes without one.
+    /// Asked right before each scrape, by each target of the key for itself and by none of them twice for a slot. If not, the slot passes
+    /// without one.
     fn begin(&self, key: u64, slot: u64) -> bool;
 }
 

@@ -11,25 +11,25 @@ use parking_lot::Mutex;
 use crate::address::url;
 use crate::config::Config;
 use crate::duration;
+use crate::key::KeyParts;
 use crate::series::HistogramForms;
 
-const ADDRESS: &str = "__address__";
-const SCHEME: &str = "__scheme__";
-const METRICS_PATH: &str = "__metrics_path__";
-const PARAM: &str = "__param_";
-const INTERVAL: &str = "__scrape_interval__";
+pub(crate) const ADDRESS: &str = "__address__";
+pub(crate) const SCHEME: &str = "__scheme__";
+pub(crate) const METRICS_PATH: &str = "__metrics_path__";
+pub(crate) const PARAM: &str = "__param_";
+pub(crate) const INTERVAL: &str = "__scrape_interval__";
 const TIMEOUT: &str = "__scrape_timeout__";
 const SCRAPE_NATIVE: &str = "__scrape_native_histograms__";
 const SCRAPE_CLASSIC: &str = "__always_scrape_classic_histograms__";
 const CONVERT_CLASSIC: &str = "__convert_classic_histograms_to_nhcb__";
-const META: &str = "__meta_";
 /// Labels that begin like this are for the collector, not for series.
 const RESERVED: &str = "__";
-const JOB: &str = "job";
+pub(crate) const JOB: &str = "job";
 const INSTANCE: &str = "instance";
 
 /// More labels than any target has, and few enough for every series.
-const MAX_LABELS: usize = 1000;
+pub(crate) const MAX_LABELS: usize = 1000;
 
 /// Why a discovered label set is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,9 +136,12 @@ impl Status {
 /// A target that can be scraped.
 #[derive(Debug)]
 pub struct Target {
-    /// Stable hash of all discovered labels that don't begin with `__meta_`, as in Alloy: the same on every node that discovers the
-    /// same labels, whatever the job says. It is the target's name in the cluster and the routing key of its batches.
+    /// Stable hash of what is scraped, see [`crate::KeyLabels`]: the same on every node that discovers it, whatever its other labels are.
+    /// It is the name in the cluster of all targets that have it, and the routing key of their batches.
     pub key: u64,
+    /// Its name within the job: a stable hash of the labels of its series. Of several with the same labels, all but the first have
+    /// numbers mixed in.
+    pub(crate) id: u64,
     /// The labels of its series.
     pub labels: Labels,
     /// As it was discovered.
@@ -168,7 +171,8 @@ impl Target {
         let ((interval, timeout), histograms) = (times(discovered, config)?, histograms(discovered, config)?);
         let scheme = discovered.get(SCHEME).unwrap_or(&config.scheme);
         let path = discovered.get(METRICS_PATH).unwrap_or(&config.metrics_path);
-        let url = url(scheme, address, path, &params(discovered, config));
+        let params = params(discovered, config);
+        let url = url(scheme, address, path, &params);
         let scrapable = url.parse().is_ok_and(|uri: Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
         if !scrapable {
             return Err(TargetError::Url(url.into()));
@@ -177,9 +181,11 @@ impl Target {
         if labels.len() > MAX_LABELS {
             return Err(TargetError::Labels(labels.len()));
         }
-        let key = discovered.stable_hash_of(|name| !name.starts_with(META));
+        let own_interval = discovered.get(INTERVAL).map(|_| interval);
+        let parts = KeyParts { scheme, address, path, params: &params, interval: own_interval, labels: &labels, discovered };
+        let (key, id) = (parts.key(&config.key_labels), labels.stable_hash());
         let (url, status) = (url.into(), Arc::default());
-        Ok(Self { key, labels, discovered: discovered.clone(), url, interval, timeout, histograms, status })
+        Ok(Self { key, id, labels, discovered: discovered.clone(), url, interval, timeout, histograms, status })
     }
 
     /// What is known of its scrapes.
@@ -196,8 +202,8 @@ impl Target {
 
     /// Whether the other one is this one in everything but its status.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let Self { key, labels, discovered, url, interval, timeout, histograms, status: _ } = self;
-        (key, interval, timeout, histograms) == (&other.key, &other.interval, &other.timeout, &other.histograms)
+        let Self { key, id, labels, discovered, url, interval, timeout, histograms, status: _ } = self;
+        (key, id, interval, timeout, histograms) == (&other.key, &other.id, &other.interval, &other.timeout, &other.histograms)
             && (labels, discovered, url) == (&other.labels, &other.discovered, &other.url)
     }
 }
@@ -255,6 +261,9 @@ fn public_labels(discovered: &Labels, config: &Config, address: &str) -> Labels 
         if labels.get(name).is_none() {
             labels.set(name, value);
         }
+    }
+    if let Some((name, value)) = &config.replica {
+        labels.set(name, value);
     }
     labels.build()
 }
@@ -347,14 +356,5 @@ mod tests {
             let error = target(labels).expect_err(text).to_string();
             assert!(error.starts_with(text), "{error}");
         }
-    }
-
-    #[test]
-    fn the_key_depends_on_all_labels_but_meta() {
-        let key = |labels: &[(&str, &str)]| target(labels).unwrap().key;
-        let base = key(&[("__address__", "h"), ("a", "1")]);
-        assert_eq!(base, key(&[("__address__", "h"), ("a", "1"), ("__meta_pod", "p")]));
-        assert_ne!(base, key(&[("__address__", "h"), ("a", "2")]));
-        assert_ne!(base, key(&[("__address__", "h"), ("a", "1"), ("__param_x", "1")]));
     }
 }

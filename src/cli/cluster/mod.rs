@@ -59,10 +59,15 @@ enum Output {
 
 /// `/api/v0/web/peers`, as far as it is shown.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Peer {
     name: String,
     addr: String,
     state: String,
+    #[serde(default)]
+    target_keys: Option<u64>,
+    #[serde(default)]
+    targets_differ: bool,
 }
 
 /// A line of `nodes`.
@@ -75,6 +80,10 @@ struct Node {
     targets: u64,
     /// Samples of their last scrapes.
     samples: u64,
+    /// Keys of targets that it has discovered, its own and others'.
+    known: Option<u64>,
+    /// Whether these have differed from those of the node that was asked, for longer than discoveries lag.
+    differs: bool,
 }
 
 impl Cluster {
@@ -164,16 +173,17 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
     }
     let mut nodes: Vec<Node> = peers
         .into_iter()
-        .map(|Peer { name, addr, state }| {
-            let (targets, samples) = shares.remove(&*name).unwrap_or_default();
-            Node { name, address: addr, state, targets, samples }
+        .map(|peer| {
+            let (targets, samples) = shares.remove(&*peer.name).unwrap_or_default();
+            let Peer { name, addr: address, state, target_keys: known, targets_differ: differs } = peer;
+            Node { name, address, state, targets, samples, known, differs }
         })
         .collect();
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     // Targets of nobody, and of nodes that have gone while they were counted.
     let rest = shares.into_iter().map(|(name, (targets, samples))| {
         let name = if name.is_empty() { "(nobody)" } else { name };
-        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples }
+        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples, known: None, differs: false }
     });
     nodes.extend(rest);
     nodes
@@ -181,27 +191,44 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
 
 fn nodes_table(nodes: &[Node]) -> String {
     let row = |node: &Node| {
-        let Node { name, address, state, targets, samples } = node;
-        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string()]
+        let Node { name, address, state, targets, samples, known, differs } = node;
+        let known = known.map(|known| known.to_string()).unwrap_or_default() + if *differs { " (differs)" } else { "" };
+        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string(), known]
     };
-    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES"], nodes.iter().map(row).collect())
+    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES", "KNOWN"], nodes.iter().map(row).collect())
 }
 
 fn targets_table(targets: &[Value]) -> String {
     let text = |target: &Value, field: &str| target[field].as_str().unwrap_or_default().to_owned();
     let mut rows: Vec<[String; 6]> = targets
         .iter()
-        .map(|target| {
+        .zip(names(targets))
+        .map(|(target, name)| {
             let owner = match text(target, "owner") {
                 nobody if nobody.is_empty() => "(nobody)".to_owned(),
                 owner => owner,
             };
-            let [url, pool, health, error] = ["scrapeUrl", "scrapePool", "health", "lastError"].map(|field| text(target, field));
-            [url, pool, owner, health, target["samples"].as_u64().unwrap_or_default().to_string(), error]
+            let [pool, health, error] = ["scrapePool", "health", "lastError"].map(|field| text(target, field));
+            [name, pool, owner, health, target["samples"].as_u64().unwrap_or_default().to_string(), error]
         })
         .collect();
     rows.sort();
     table(["TARGET", "JOB", "NODE", "HEALTH", "SAMPLES", "ERROR"], rows)
+}
+
+/// What targets are called: by their URL, and where several of a job have the same, by their labels too.
+fn names(targets: &[Value]) -> impl Iterator<Item = String> {
+    let place = |target: &Value| (target["scrapePool"].to_string(), target["scrapeUrl"].to_string());
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    targets.iter().for_each(|target| *counts.entry(place(target)).or_default() += 1);
+    targets.iter().map(move |target| {
+        let url = target["scrapeUrl"].as_str().unwrap_or_default();
+        let Some(labels) = target["labels"].as_object().filter(|_| counts.get(&place(target)).is_some_and(|count| *count > 1)) else {
+            return url.to_owned();
+        };
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{url} {{{}}}", labels.join(", "))
+    })
 }
 
 /// Columns as wide as they must be, two spaces apart.
@@ -232,18 +259,19 @@ mod tests {
         json!({ "scrapeUrl": url, "scrapePool": "node", "owner": owner, "health": "up", "samples": samples, "lastError": "" })
     }
 
-    fn peer(name: &str) -> Peer {
-        Peer { name: name.to_owned(), addr: format!("{name}:1"), state: "participant".to_owned() }
+    fn peer(name: &str, known: u64) -> Peer {
+        let state = "participant".to_owned();
+        Peer { name: name.to_owned(), addr: format!("{name}:1"), state, target_keys: Some(known), targets_differ: known < 3 }
     }
 
     #[test]
     fn each_node_has_its_share_and_what_nobody_scrapes_is_shown() {
         let targets = [target("http://a", "n1", 5), target("http://b", "n1", 6), target("http://c", "", 0)];
-        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES\n\
-                        n1        n1:1     participant  2        11\n\
-                        n2        n2:1     participant  0        0\n\
+        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES  KNOWN\n\
+                        n1        n1:1     participant  2        11       3\n\
+                        n2        n2:1     participant  0        0        2 (differs)\n\
                         (nobody)                        1        0\n";
-        assert_eq!(nodes_table(&nodes(vec![peer("n2"), peer("n1")], &targets)), expected);
+        assert_eq!(nodes_table(&nodes(vec![peer("n2", 2), peer("n1", 3)], &targets)), expected);
     }
 
     #[tokio::test]
@@ -261,6 +289,20 @@ mod tests {
             let error = format!("{:#}", Asked { server, output: Output::Json }.targets().await.unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn targets_of_one_url_are_told_apart_by_their_labels() {
+        let of = |shard: &str| {
+            let mut target = target("http://a", "n1", 5);
+            target["labels"] = json!({ "shard": shard, "job": "j" });
+            target
+        };
+        let expected = "TARGET                         JOB   NODE  HEALTH  SAMPLES  ERROR\n\
+                        http://a {job=\"j\", shard=\"1\"}  node  n1    up      5\n\
+                        http://a {job=\"j\", shard=\"2\"}  node  n1    up      5\n\
+                        http://b                       node  n1    up      1\n";
+        assert_eq!(targets_table(&[of("2"), target("http://b", "n1", 1), of("1")]), expected);
     }
 
     #[test]

@@ -42,6 +42,18 @@ impl Fixture {
     }
 }
 
+#[test]
+fn a_peer_that_invents_members_fills_a_bounded_table() {
+    let mut fixture = Fixture::with(&["b"]);
+    for index in 0..3 * MAX_MEMBERS {
+        fixture.table.told(record(&format!("ghost-{index}"), 1, 1), fixture.now);
+    }
+    assert_eq!(fixture.table.entries.len(), MAX_MEMBERS);
+    assert!(fixture.alive().contains(&"b".to_owned()));
+    fixture.pass(MEMORY + SILENCE_MAX * 2);
+    assert!(fixture.table.entries.len() <= 1, "none of them was ever heard");
+}
+
 fn identity(name: &str, generation: u64) -> Identity {
     let last = name.bytes().fold(0, u8::wrapping_add);
     Identity { name: name.into(), generation, addr: SocketAddr::from(([10, 0, 0, last], 1)) }
@@ -59,6 +71,9 @@ fn record(name: &str, generation: u64, counter: u64) -> Record {
         config_hash: String::new(),
         placement: crate::placement::Version::default(),
         load: 0,
+        zone: String::new(),
+        targets: None,
+        policy: crate::quorum::PartitionPolicy::Majority,
     }
 }
 

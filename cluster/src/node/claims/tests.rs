@@ -54,6 +54,17 @@ async fn a_slot_begins_once_in_order_and_not_before_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_scrapes_that_share_a_key_begin_its_slot_one_by_one_as_long_as_it_is_held() {
+    let hold = hold(10);
+    assert!(!hold.begin_shared(9));
+    assert!(hold.begin_shared(10) && hold.begin_shared(10), "one slot, two scrapes");
+    assert!(hold.begin_shared(11));
+    assert!(!hold.begin_shared(10), "the key is further on");
+    assert_eq!(hold.close(), Some(11));
+    assert!(!hold.begin_shared(11), "nor that of the last slot: the next holder may have it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_slot_begins_behind_the_fence() {
     let clock = clock();
     let refused = IntCounter::new("refused", "refused").unwrap();

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::super::mutant::Mutant;
 use super::gossip::{DETECT_MS, Fact, SETTLE_MS, SPREAD_MS, Stage};
 use super::judge::Log;
+use super::majority::Mail;
 use super::network::Network;
 use super::node::{Node, domain_of, node_of};
 use super::script::{Class, Op, Script};
 use crate::ownership::{Envelope, Name, Now, Ownership, View};
 use crate::placement::Table;
+use crate::quorum;
 
 /// Milliseconds since the epoch at which every run begins.
 pub(super) const START_MS: u64 = 1_700_000_000_000;
@@ -27,7 +28,7 @@ pub(super) enum Event {
         from: usize,
         to: usize,
         epoch: u64,
-        frame: Bytes,
+        frame: Mail,
     },
     Wake(usize),
     /// For one life of a node.
@@ -81,6 +82,7 @@ pub(super) struct Fleet {
     pub(super) network: Network,
     pub(super) log: Log,
     pub(super) mutant: Option<Mutant>,
+    pub(super) quorum_mutant: Option<quorum::Mutant>,
     pub(super) truth: BTreeMap<usize, Fact>,
     /// The newest table.
     pub(super) table: Arc<Table>,
@@ -91,7 +93,9 @@ pub(super) struct Fleet {
     /// What waits for stalled nodes.
     backlog: BTreeMap<usize, Vec<Event>>,
     /// Pairs that have a connection although gossip may not have told the one about the other.
-    contacts: BTreeSet<(usize, usize)>,
+    pub(super) contacts: BTreeSet<(usize, usize)>,
+    /// What waits at a cut for its end: when it was sent, and what it is.
+    pub(super) held_up: Vec<(u64, Event)>,
 }
 
 impl Fleet {
@@ -103,6 +107,7 @@ impl Fleet {
             network: Network::new(if script.class == Class::Lossy { 0.01 } else { 0.0 }),
             log: Log::new(verbose),
             mutant,
+            quorum_mutant: None,
             truth: BTreeMap::new(),
             table: Arc::default(),
             queue: BTreeMap::new(),
@@ -110,6 +115,7 @@ impl Fleet {
             silent_since: BTreeMap::new(),
             backlog: BTreeMap::new(),
             contacts: BTreeSet::new(),
+            held_up: Vec::new(),
             script,
         };
         for (at, op) in fleet.script.ops.clone() {
@@ -149,7 +155,10 @@ impl Fleet {
             Event::Wake(node) => self.wake(node),
             Event::Deliver { from, to, epoch, frame } => match self.nodes.get(&to).map(|node| node.stalled) {
                 Some(true) => self.backlog.entry(to).or_default().push(Event::Deliver { from, to, epoch, frame }),
-                Some(false) if self.network.arrives(from, to, epoch) => self.deliver(from, to, &frame),
+                Some(false) if self.network.arrives(from, to, epoch) => self.arrive(from, to, frame),
+                Some(false) if self.script.class == Class::Majority && self.network.is_of(from, to, epoch) => {
+                    self.held_up.push((self.now, Event::Deliver { from, to, epoch, frame }));
+                }
                 _ => {}
             },
             Event::Node { node, incarnation, what } => match self.nodes.get(&node) {
@@ -173,7 +182,7 @@ impl Fleet {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, frame: &[u8]) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, frame: &[u8]) {
         self.contacts.insert((to, from));
         let envelope = Envelope::decode(frame).unwrap();
         self.log.note(self.now, format_args!("node-{from} -> node-{to}: {:?}", envelope.message));
@@ -184,6 +193,7 @@ impl Fleet {
     fn node_event(&mut self, node: usize, what: NodeEvent) {
         match what {
             NodeEvent::Tick => {
+                self.keep_quorum(node);
                 self.input(node, Ownership::tick);
                 let pause = self.rng.random_range(100..300);
                 self.after(pause, node, NodeEvent::Tick);
@@ -226,9 +236,8 @@ impl Fleet {
         if !known && !self.contacts.contains(&(from, to)) {
             return;
         }
-        if let Some((at, epoch)) = self.network.send(&mut self.rng, self.now, from, to) {
-            self.at(at, Event::Deliver { from, to, epoch, frame: envelope.encode() });
-        }
+        let frame = self.dated(from, to, envelope.encode());
+        self.post(from, to, frame);
     }
 
     /// Everybody learns about a node's present state sooner or later.
@@ -272,6 +281,9 @@ impl Fleet {
     }
 
     fn suspect(&mut self, node: usize, about: usize, (incarnation, since): Silence) {
+        if self.nodes.get(&node).is_some_and(|node| node.sight.is_some()) {
+            return self.refused(node, about, incarnation);
+        }
         let same_life = self.truth.get(&about).is_some_and(|fact| fact.incarnation == incarnation);
         let heard = self.silent_since.get(&about) != Some(&since);
         if same_life && (heard || self.reaches(node, about)) {
@@ -299,6 +311,9 @@ impl Fleet {
             let seed = synced[self.rng.random_range(0..synced.len())];
             let beliefs = self.nodes[&seed].beliefs.clone();
             self.nodes.get_mut(&node).unwrap().beliefs.merge(&beliefs);
+        }
+        if !self.has_lease(node, &synced) {
+            return self.after(200, node, NodeEvent::Sync(round));
         }
         let running = self.nodes.get_mut(&node).unwrap();
         running.beliefs.dead.remove(&(node, running.incarnation));

@@ -116,10 +116,15 @@ impl Fleet {
     pub(super) fn judge(&mut self) -> Result<Summary, String> {
         self.check_leavers();
         let mut summary = Summary::default();
+        if self.lost_its_majority() {
+            self.log.fault(START_MS, self.now);
+        }
         for plan in self.script.keys.clone() {
             self.judge_key(&plan, &mut summary);
         }
-        self.judge_rest();
+        if !self.lost_its_majority() {
+            self.judge_rest();
+        }
         for counters in self.nodes.values().map(|node| node.machine.counters()) {
             summary.moves += counters.moves_in;
             summary.claims += counters.claims;
@@ -139,6 +144,9 @@ impl Fleet {
         let scrapes = self.log.scrapes.get(&(domain_of(plan.domain), plan.key)).cloned().unwrap_or_default();
         let name = format!("key {:x} (every {} ms)", plan.key, plan.interval_ms);
         let Some(first) = scrapes.keys().next().copied() else {
+            if self.lost_its_majority() {
+                return;
+            }
             return self.log.violation(format!("{name} never scraped"));
         };
         for (instant, scrapers) in &scrapes {
@@ -169,6 +177,7 @@ impl Fleet {
 
     /// Two scrapes in a slot are tolerated on two sides of a cut, and until its heal has come through.
     fn may_double(&self, instant: u64, scrapers: &[Scrape]) -> bool {
+        // Under `majority` there is no log of a cut: nothing excuses a second scrape.
         let (Some((from, sides)), [(a, _), (b, at)]) = (self.log.cut, scrapers) else { return false };
         let healed = self.log.healed_at.unwrap_or(self.now);
         let apart = (sides >> a) & 1 != (sides >> b) & 1 && *at <= healed;

@@ -1,6 +1,6 @@
 //! Streams between nodes: in order, with delay; cut or broken, what is on them is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -11,6 +11,8 @@ pub(super) struct Network {
     streams: BTreeMap<(usize, usize), Stream>,
     /// Bit per node of one side, while the fleet is cut.
     pub(super) cut: Option<u32>,
+    /// Ways that are cut in one direction.
+    pub(super) severed: BTreeSet<(usize, usize)>,
     /// Probability that a message is lost without a trace.
     loss: f64,
 }
@@ -34,6 +36,11 @@ impl Network {
         if !self.connected(from, to) || rng.random_bool(self.loss) {
             return None;
         }
+        self.queue(rng, now, from, to)
+    }
+
+    /// The same, whether the two are connected or not: what is sent meanwhile waits.
+    pub(super) fn queue(&mut self, rng: &mut StdRng, now: u64, from: usize, to: usize) -> Option<(u64, u64)> {
         let delay = if rng.random_bool(0.05) { rng.random_range(50..400) } else { rng.random_range(1..40) };
         let stream = self.streams.entry((from, to)).or_default();
         if stream.down_until > now {
@@ -45,7 +52,12 @@ impl Network {
 
     /// Whether a message on its way still arrives.
     pub(super) fn arrives(&self, from: usize, to: usize, epoch: u64) -> bool {
-        self.connected(from, to) && self.streams.get(&(from, to)).is_some_and(|stream| stream.epoch == epoch)
+        self.connected(from, to) && self.is_of(from, to, epoch)
+    }
+
+    /// Whether the stream that a message was sent over is still that one.
+    pub(super) fn is_of(&self, from: usize, to: usize, epoch: u64) -> bool {
+        self.streams.get(&(from, to)).is_some_and(|stream| stream.epoch == epoch)
     }
 
     /// Breaks a stream until a time.
@@ -55,8 +67,9 @@ impl Network {
         stream.down_until = until;
     }
 
-    /// Whether two nodes are on the same side.
-    pub(super) fn connected(&self, a: usize, b: usize) -> bool {
-        self.cut.is_none_or(|sides| (sides >> a) & 1 == (sides >> b) & 1)
+    /// Whether two nodes are on the same side, and the way from one to the other is open.
+    pub(super) fn connected(&self, from: usize, to: usize) -> bool {
+        let same_side = self.cut.is_none_or(|sides| (sides >> from) & 1 == (sides >> to) & 1);
+        same_side && !self.severed.contains(&(from, to))
     }
 }

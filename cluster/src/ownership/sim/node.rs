@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::mutant::Mutant;
 use super::gossip::{Beliefs, Fact, Stage};
+use super::majority::Sight;
 use crate::ownership::{KeySpec, Name, Now, Ownership, Settings, View};
 use crate::slots::SlotClock;
 
@@ -44,6 +45,8 @@ pub(super) struct Node {
     pub(super) leave_began: Option<u64>,
     /// When to start again after having left.
     pub(super) restart_after: Option<u64>,
+    /// Its part in the majority, under that policy.
+    pub(super) sight: Option<Sight>,
     skew: i64,
 }
 
@@ -81,6 +84,7 @@ impl Node {
             stalled: false,
             leave_began: None,
             restart_after: None,
+            sight: None,
             skew,
         }
     }
@@ -95,9 +99,15 @@ impl Node {
         wall_ms.saturating_add_signed(-self.skew)
     }
 
+    /// Until when scrapes may be begun.
+    pub(super) fn scrape_until_ms(&self, now_ms: u64) -> u64 {
+        let lease_ms = self.sight.as_ref().map_or(u64::MAX, |sight| sight.quorum.lease_ms(now_ms));
+        self.machine.scrape_until_ms().min(lease_ms)
+    }
+
     /// The view for the machine.
     pub(super) fn view(&self) -> View {
-        View { members: self.beliefs.members(), synced: self.synced, ready: true }
+        View { members: self.beliefs.members(), zones: Default::default(), synced: self.synced, ready: true }
     }
 
     /// The discovered keys of a domain.

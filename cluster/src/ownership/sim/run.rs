@@ -23,6 +23,7 @@ impl Fleet {
             Op::Crash(node) => self.crash(node),
             Op::Stall(node, length) => self.stall(node, length),
             Op::Cut(sides) => self.cut(sides),
+            Op::Sever(from, to) => self.sever(from, to),
             Op::Heal => self.heal(),
             Op::Break(from, to, length) => {
                 self.network.break_stream(from, to, self.now + length);
@@ -41,6 +42,7 @@ impl Fleet {
         self.truth.insert(node, Fact { incarnation, stage: Stage::Viewer });
         let skew = self.script.skews[node];
         self.nodes.insert(node, Node::new(node, incarnation, skew, self.now, self.mutant));
+        self.begin_quorum(node);
         let first = self.nodes.len() == 1;
         let sync = if first { 0 } else { self.rng.random_range(50..2_000) };
         self.after(0, node, NodeEvent::Tick);
@@ -67,6 +69,9 @@ impl Fleet {
     }
 
     pub(super) fn exit(&mut self, node: usize) {
+        if self.is_still_elector(node) {
+            return self.after(200, node, NodeEvent::Exit);
+        }
         let Some(gone) = self.nodes.remove(&node) else { return };
         self.truth.insert(node, Fact { incarnation: gone.incarnation, stage: Stage::Left });
         self.log.note(self.now, format_args!("node-{node} has left"));
@@ -121,6 +126,9 @@ impl Fleet {
 
     fn cut(&mut self, sides: u32) {
         self.network.cut = Some(sides);
+        if self.script.class == Class::Majority {
+            return self.cut_majority(sides);
+        }
         self.log.fault(self.now, self.now + DETECT_MS.end() + SETTLE_MS);
         self.log.cut = Some((self.now, sides));
         for node in self.nodes.keys().copied().collect::<Vec<_>>() {
@@ -130,6 +138,7 @@ impl Fleet {
 
     fn heal(&mut self) {
         self.network.cut = None;
+        self.release_held_up();
         self.silent_since.clear();
         self.log.healed_at = Some(self.now);
         for node in self.nodes.keys().copied().collect::<Vec<_>>() {
@@ -211,7 +220,7 @@ impl Fleet {
         let now = self.now;
         let running = self.nodes.get_mut(&node).unwrap();
         let wall_ms = running.now(now).wall_ms;
-        let until = running.machine.scrape_until_ms();
+        let until = running.scrape_until_ms(now);
         let Some(due) = running.loops.get_mut(&(domain.clone(), key)) else { return };
         if due.generation != generation || due.stopping || now >= until {
             return;
@@ -222,6 +231,7 @@ impl Fleet {
         due.next = slot + 1;
         let instant = due.clock.instant(slot);
         self.log.scraped(&domain, key, instant, node, now);
+        self.check_holders(node, &domain, key);
         self.arm(node, domain, key);
     }
 

@@ -18,9 +18,14 @@ pub(super) enum Class {
     Stall,
     /// The fleet is cut in two and healed.
     Partition,
+    /// The same and worse under the policy `majority`: no key ever has two holders.
+    Majority,
 }
 
+/// The classes of small seeds, in turn.
 pub(super) const CLASSES: [Class; 6] = [Class::Planned, Class::Sets, Class::Lossy, Class::Crash, Class::Stall, Class::Partition];
+/// Seeds from here on are of the class [`Class::Majority`].
+pub(super) const MAJORITY_SEEDS: u64 = 1_000_000_000;
 
 /// Something that is done to the fleet.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +42,9 @@ pub(super) enum Op {
     Stall(usize, u64),
     /// Cut the fleet: nodes with their bit set against the others.
     Cut(u32),
+    /// Cut the way from one node to another, in this direction only.
+    Sever(usize, usize),
+    /// All cuts are over.
     Heal,
     /// Break the stream from one node to another for so many ms; what is on it is lost.
     Break(usize, usize, u64),
@@ -96,6 +104,9 @@ impl Script {
 
     /// The class of a seed's run.
     pub(super) fn class_of(seed: u64) -> Class {
+        if seed >= MAJORITY_SEEDS {
+            return Class::Majority;
+        }
         CLASSES[usize::try_from(seed % CLASSES.len() as u64).unwrap()]
     }
 
@@ -120,6 +131,7 @@ impl Script {
             Class::Crash => script.draw_crashes(&mut rng, first),
             Class::Stall => script.draw_stalls(&mut rng, first),
             Class::Partition => script.draw_partition(&mut rng, first),
+            Class::Majority => script.draw_majority(&mut rng, first),
         }
         if class == Class::Sets {
             script.draw_discoveries(&mut rng);
@@ -211,6 +223,64 @@ impl Script {
         }
     }
 
+    /// How many nodes begin.
+    pub(super) fn first_nodes(&self) -> usize {
+        self.nodes - 3
+    }
+
+    /// When all cuts are over.
+    pub(super) fn heal_ms(&self) -> u64 {
+        self.ops.iter().filter(|(_, op)| *op == Op::Heal).map(|(at, _)| *at).max().unwrap_or(0)
+    }
+
+    /// When something is done to the fleet for the first and for the last time after it has come up.
+    pub(super) fn first_op_ms(&self) -> u64 {
+        self.ops.iter().map(|(at, _)| *at).find(|at| *at > 2_000).unwrap_or(0)
+    }
+
+    pub(super) fn last_op_ms(&self) -> u64 {
+        self.ops.iter().map(|(at, op)| at + op.lasts_ms()).max().unwrap_or(0)
+    }
+
+    /// Whether a cut and its heal are all that happens to a fleet.
+    pub(super) fn is_plain_cut(&self) -> Option<u32> {
+        let mut cuts = self.ops.iter().filter_map(|(_, op)| if let Op::Cut(sides) = op { Some(*sides) } else { None });
+        let disturbed = |(at, op): &(u64, Op)| !matches!(op, Op::Cut(_) | Op::Heal | Op::Break(..)) && *at > 2_000;
+        let sides = cuts.next().filter(|_| !self.ops.iter().any(disturbed))?;
+        cuts.next().is_none().then_some(sides)
+    }
+
+    /// Cuts that change, links that fail in one direction, and whatever else may happen meanwhile.
+    fn draw_majority(&mut self, rng: &mut StdRng, first: usize) {
+        let at = rng.random_range(WARM_MS..30_000);
+        let heal = at + rng.random_range(1_000..30_000);
+        self.ops.push((at, Op::Cut(rng.random_range(1..(1 << first) - 1))));
+        self.ops.push((heal, Op::Heal));
+        if rng.random_bool(0.3) {
+            return;
+        }
+        if rng.random_bool(0.2) {
+            // Numbers for one side, that are no electors yet when the cut comes.
+            let since = rng.random_range(at - 4_000..at + 1_000);
+            self.ops.extend((first..self.nodes).map(|node| (since, Op::Start(node))));
+        }
+        for _ in 0..rng.random_range(1..=5) {
+            let when = rng.random_range(at - 8_000..heal + 5_000);
+            let node = rng.random_range(0..first);
+            let op = match rng.random_range(0..8) {
+                0 | 1 => Op::Start(rng.random_range(first..self.nodes)),
+                2 => Op::Crash(node),
+                3 => Op::Start(node),
+                4 => Op::Leave(node),
+                5 => Op::Restart(node, rng.random_range(0..3_000)),
+                6 if when < heal => Op::Cut(rng.random_range(1..(1 << self.nodes) - 1)),
+                _ if when < heal => Op::Sever(node, rng.random_range(0..self.nodes)),
+                _ => continue,
+            };
+            self.ops.push((when, op));
+        }
+    }
+
     /// Keys that come into view late, or go from one node's view while others keep it.
     fn draw_discoveries(&mut self, rng: &mut StdRng) {
         for _ in 0..rng.random_range(3..15) {
@@ -221,10 +291,10 @@ impl Script {
         }
     }
 
-    /// Tables of placement, in half of all runs. They have a generator of their own, so that the rest of a run is the same
+    /// Tables of placement, in half of all runs, but for those in which news have no time of their own (`Majority`). They have a generator of their own, so that the rest of a run is the same
     /// with and without them.
     fn draw_tables(&mut self) {
-        if self.seed % 4 >= 2 {
+        if self.seed % 4 >= 2 || self.class == Class::Majority {
             return;
         }
         let mut rng = StdRng::seed_from_u64(self.seed ^ 0x7ab1e);

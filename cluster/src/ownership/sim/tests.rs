@@ -3,18 +3,24 @@
 use super::super::mutant::Mutant;
 use super::fleet::Fleet;
 use super::judge::Summary;
-use super::script::{CLASSES, Class, Script};
+use super::script::{CLASSES, Class, MAJORITY_SEEDS, Script};
+use crate::quorum;
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 1_002;
+/// The same under the policy `majority`.
+const MAJORITY_RUNS: u64 = 200;
 
 fn run(seed: u64, mutant: Option<Mutant>, verbose: bool) -> Result<Summary, String> {
-    let script = Script::of(seed);
-    if verbose {
-        println!("{script:#?}");
+    run_with(seed, |script| Fleet::new(script, mutant, verbose))
+}
+
+fn run_with(seed: u64, fleet: impl FnOnce(Script) -> Fleet) -> Result<Summary, String> {
+    let mut fleet = fleet(Script::of(seed));
+    let class = fleet.script.class;
+    if fleet.log.verbose {
+        println!("{:#?}", fleet.script);
     }
-    let class = script.class;
-    let mut fleet = Fleet::new(script, mutant, verbose);
     fleet.run();
     fleet.judge().map_err(|violation| format!("seed {seed} ({class:?}): {violation}; replay with SIM_SEED={seed}"))
 }
@@ -60,6 +66,16 @@ fn every_key_is_scraped_once_per_slot_whatever_happens_to_the_fleet() {
     assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
 }
 
+#[test]
+fn under_majority_no_key_ever_has_two_holders() {
+    let seeds = number("SIM_MAJORITY_SEEDS").unwrap_or(MAJORITY_RUNS);
+    let (totals, failures) = run_all(MAJORITY_SEEDS..MAJORITY_SEEDS + seeds);
+    let mut all = Summary::default();
+    totals.iter().for_each(|total| all.add(total));
+    println!("Majority: {all:?}");
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+}
+
 /// Runs in which a deliberate fault must show.
 const MUTANT_RUNS: u64 = 1_500;
 
@@ -83,6 +99,28 @@ fn each_broken_rule_is_noticed() {
     for (mutant, class) in MUTANTS {
         let mut seeds = (0..).filter(|seed| Script::class_of(*seed) == class).take(MUTANT_RUNS as usize);
         match seeds.find_map(|seed| run(seed, Some(mutant), false).err()) {
+            Some(violation) => println!("{mutant:?}: {violation}"),
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "not noticed within {MUTANT_RUNS} runs: {missed:?}");
+}
+
+/// Deliberate faults in the policy `majority`.
+const QUORUM_MUTANTS: [quorum::Mutant; 4] =
+    [quorum::Mutant::NoLease, quorum::Mutant::LossOfOneSuffices, quorum::Mutant::CrashShrinks, quorum::Mutant::ChangesAskNobody];
+
+#[test]
+fn each_broken_rule_of_the_majority_is_noticed() {
+    let is_doubled = |violation: &String| violation.contains("is held by node-") || violation.contains("scraped twice");
+    let mut missed = Vec::new();
+    for mutant in QUORUM_MUTANTS {
+        let broken = |script| {
+            let mut fleet = Fleet::new(script, None, false);
+            fleet.quorum_mutant = Some(mutant);
+            fleet
+        };
+        match (MAJORITY_SEEDS..MAJORITY_SEEDS + MUTANT_RUNS).find_map(|seed| run_with(seed, broken).err().filter(is_doubled)) {
             Some(violation) => println!("{mutant:?}: {violation}"),
             None => missed.push(mutant),
         }

@@ -182,7 +182,7 @@ impl Rig {
 /// A complete view.
 pub(super) fn view(members: &[(&str, MemberState)]) -> View {
     let member = |(name, state): &(&str, MemberState)| Member { name: Name::from(*name), incarnation: 1, state: *state };
-    View { members: members.iter().map(member).collect(), synced: true, ready: true }
+    View { members: members.iter().map(member).collect(), zones: Default::default(), synced: true, ready: true }
 }
 
 /// The slots of a key.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -9,7 +10,7 @@ use super::*;
 use crate::{
     membership::{Identity, Phase, State},
     metrics::Metrics,
-    transport::{Company, Pulses},
+    transport::{Company, Pulses, skew::Skews},
 };
 
 fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
@@ -26,13 +27,17 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         config_hash: String::new(),
         placement: crate::placement::Version::default(),
         load: 0,
+        zone: String::new(),
+        targets: None,
+        policy: crate::quorum::PartitionPolicy::Majority,
     };
     Local {
         cluster: cluster.into(),
-        key: key.map(|key| Key::new(key.as_bytes()).unwrap()),
+        key: Arc::new(ArcSwapOption::from_pointee(key.map(|key| Key::new(key.as_bytes()).unwrap()))),
         record: Arc::new(Mutex::new(record)),
         pulses: Pulses::default(),
         company: Company::default(),
+        skews: Skews::new(crate::node::Clock::virtual_from(std::time::Duration::from_secs(1_700_000_000))),
         metrics: Arc::new(Metrics::new(cluster, &prometheus::Registry::new()).unwrap()),
     }
 }

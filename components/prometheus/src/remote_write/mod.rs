@@ -3,6 +3,7 @@
 
 mod arguments;
 mod post;
+mod takeover;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,16 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup};
-use delivery::{BufferConfig, Config, Content, Delivery, DiskConfig, MetadataConfig, Metrics, QueueConfig};
+use cluster::Cluster;
+use component::{BuildError, Component, Context, Event, MetricsReceiver, RuleBlock, RunError, Setup, Stop};
+use delivery::{Adopter, BufferConfig, Config, Content, Delivery, DiskConfig, MetadataConfig, Metrics, QueueConfig};
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Labels, Refused};
 use syntax::Block;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use arguments::Arguments;
 use arguments::{DiskQueue, Endpoint};
 use post::Poster;
+use takeover::{Heirs, Takeover};
 
 /// How often the endpoints' state is made the component's health.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -27,6 +31,11 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const REMOVED_DEADLINE: Duration = Duration::from_secs(10);
 /// What endpoints may take when the process ends; below what the product allows its components.
 const EXIT_DEADLINE: Duration = Duration::from_secs(12);
+/// Of it, what they may take for sending if other nodes take over what is left: the rest is for giving it to them.
+const SENDING_DEADLINE: Duration = Duration::from_secs(6);
+/// The same if the receiver fails as the process ends: others will send it when it works again, and hold back what is newer until
+/// then. An answer that is under way may still come.
+const FAILING_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Exports of `prometheus.remote_write`.
 #[derive(Block, Clone, Debug, PartialEq)]
@@ -45,6 +54,8 @@ pub struct RemoteWrite {
     /// Endpoints that the configuration no longer has, sending what they hold.
     draining: JoinSet<()>,
     entrance: Arc<Entrance>,
+    /// In a fleet.
+    takeover: Option<Takeover>,
 }
 
 /// An endpoint at work.
@@ -64,8 +75,10 @@ impl Component for RemoteWrite {
         let receiver = MetricsReceiver::new(setup.id());
         let entrance = Arc::new(Entrance::default());
         receiver.fill(Shared(entrance.clone()));
-        let mut component =
-            Self { arguments, receiver: receiver.clone(), metrics, endpoints: Vec::new(), draining: JoinSet::new(), entrance };
+        let cluster = setup.services().get::<Cluster>();
+        let takeover = cluster.map(|cluster| Takeover::new((*cluster).clone(), setup.id(), &entrance));
+        let (endpoints, draining) = (Vec::new(), JoinSet::new());
+        let mut component = Self { arguments, receiver: receiver.clone(), metrics, endpoints, draining, entrance, takeover };
         let wanted: Vec<(String, Endpoint)> =
             names(&component.arguments.endpoint).into_iter().map(|(name, endpoint)| (name, endpoint.clone())).collect();
         for (name, endpoint) in wanted {
@@ -78,24 +91,39 @@ impl Component for RemoteWrite {
 
     async fn run(mut self, mut context: Context<Self>) -> Result<(), RunError> {
         let mut ticks = tokio::time::interval(HEALTH_INTERVAL);
-        loop {
+        let stop = loop {
             tokio::select! {
                 event = context.next() => match event {
                     Event::Update(arguments) => self.update(arguments, context.setup()).await,
                     Event::Debug(reply) => reply.send(&DebugInfo { endpoint: self.endpoints.iter().map(EndpointInfo::of).collect() }),
-                    Event::Stop(_) => break,
+                    Event::Stop(stop) => break stop,
                 },
                 _ = ticks.tick() => self.report(context.setup()),
                 Some(_) = self.draining.join_next() => {}
             }
-        }
+        };
         self.receiver.clear();
         for waiting in self.endpoints.iter().filter_map(trouble) {
             tracing::info!(component_id = context.setup().id(), within = ?EXIT_DEADLINE, "{waiting}; trying to deliver what is queued before stopping");
         }
-        let flushing = join_all(self.endpoints.into_iter().map(|endpoint| endpoint.delivery.shutdown(EXIT_DEADLINE)));
-        futures_util::future::join(flushing, self.draining.join_all()).await;
+        let heirs = self.takeover.as_ref().filter(|_| stop == Stop::Exit).and_then(Takeover::heirs);
+        let until = Instant::now() + EXIT_DEADLINE;
+        let ending = join_all(self.endpoints.into_iter().map(|endpoint| endpoint.end(heirs.as_ref(), until)));
+        futures_util::future::join(ending, self.draining.join_all()).await;
         Ok(())
+    }
+}
+
+impl Running {
+    /// Sends what there is to send. What is left then goes to other nodes, if there are any, and else stays on disk.
+    async fn end(self, heirs: Option<&Heirs>, until: Instant) {
+        let Some(heirs) = heirs else {
+            self.delivery.shutdown(EXIT_DEADLINE).await;
+            return;
+        };
+        let fails = self.delivery.status().retrying.is_some();
+        let backlog = self.delivery.shutdown_for_others(if fails { FAILING_DEADLINE } else { SENDING_DEADLINE }).await;
+        backlog.ship(&heirs.of_endpoint(&self.name), until).await;
     }
 }
 
@@ -150,6 +178,8 @@ impl RemoteWrite {
         let consumers = self.endpoints.iter().map(|running| running.delivery.consumer()).collect();
         self.entrance.is_wanted.store(!self.arguments.endpoint.is_empty(), Ordering::Relaxed);
         self.entrance.endpoints.store(Arc::new(consumers));
+        let adopters = self.endpoints.iter().map(|running| (running.name.clone(), running.delivery.adopter())).collect();
+        self.entrance.adopters.store(Arc::new(adopters));
     }
 
     /// Healthy means working: an endpoint that can't deliver shows.
@@ -251,6 +281,8 @@ struct Entrance {
     /// Whether the configuration has any endpoint.
     is_wanted: AtomicBool,
     endpoints: ArcSwap<Vec<Arc<dyn ConsumeMetrics>>>,
+    /// Where endpoints take what those of the same name on other nodes have left.
+    adopters: ArcSwap<Vec<(String, Adopter)>>,
 }
 
 struct Shared(Arc<Entrance>);
@@ -272,6 +304,18 @@ impl ConsumeMetrics for Shared {
 
     fn flush(&self) {
         self.0.endpoints.load().iter().for_each(|endpoint| endpoint.flush());
+    }
+
+    fn hold(&self, source: u64) {
+        self.0.endpoints.load().iter().for_each(|endpoint| endpoint.hold(source));
+    }
+
+    fn release(&self, source: u64) {
+        self.0.endpoints.load().iter().for_each(|endpoint| endpoint.release(source));
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.endpoints.load().iter().all(|endpoint| endpoint.is_acknowledged(source))
     }
 }
 

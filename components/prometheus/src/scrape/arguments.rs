@@ -113,6 +113,19 @@ pub struct Clustering {
     /// Whether this node scrapes only its share. Needs `--cluster.enabled`; without it, this node scrapes everything.
     #[syntax(required)]
     pub enabled: bool,
+    /// Labels that tell targets apart which have URL and job in common, as they are after relabelling. Targets that are equal in URL, job
+    /// and these labels go to the same node.
+    pub included_labels: Vec<String>,
+    /// Labels that decide nothing though they are part of URL or job, such as `__param_sig` of a signed URL. Of `__address__`,
+    /// `__metrics_path__`, `__param_<name>`, `__scheme__` and `job`; other labels decide nothing unless they are in `included_labels`.
+    pub excluded_labels: Vec<String>,
+    /// How many nodes scrape each target, each for a complete set of its series; at most 5. With fewer nodes, the last sets are not
+    /// scraped. Nodes with different `--cluster.zone` are preferred.
+    #[syntax(default = 1)]
+    pub replication_factor: u64,
+    /// The label that tells these sets apart, with the values `r0`, `r1`, …; empty for none. Without more than one set there is no label.
+    #[syntax(default = "__replica__".to_owned())]
+    pub replica_label: String,
 }
 
 impl Arguments {

@@ -36,7 +36,8 @@ impl Arguments {
     pub(super) fn validate(&self) -> Result<(), String> {
         self.validate_times()?;
         self.validate_protocols()?;
-        self.validate_names()
+        self.validate_names()?;
+        self.validate_clustering()
     }
 
     fn validate_times(&self) -> Result<(), String> {
@@ -85,6 +86,18 @@ impl Arguments {
         Ok(())
     }
 
+    fn validate_clustering(&self) -> Result<(), String> {
+        let Some(clustering) = &self.clustering else { return Ok(()) };
+        let most = u64::from(cluster::MAX_RANKS);
+        if !(1..=most).contains(&clustering.replication_factor) {
+            return Err(format!("clustering: replication_factor is {}, but must be 1 to {most}", clustering.replication_factor));
+        }
+        match clustering.included_labels.iter().find(|name| clustering.excluded_labels.contains(name)) {
+            Some(both) => Err(format!("clustering: {both:?} is in included_labels and in excluded_labels; remove it from one of them")),
+            None => Ok(()),
+        }
+    }
+
     /// The arguments in use that are not settled yet.
     pub(super) fn experimental(&self) -> impl Iterator<Item = &'static str> {
         let experimental = [
@@ -125,6 +138,10 @@ mod tests {
             ("metric_name_escaping_scheme = \"allow-utf-8\"", "needs metric_name_validation_scheme = \"utf8\""),
             ("body_size_limit = \"10 apples\"", "is not a number of bytes"),
             ("clustering { }", "enabled"),
+            (
+                "clustering {\nenabled = true\nincluded_labels = [\"a\", \"b\"]\nexcluded_labels = [\"b\"]\n}",
+                "\"b\" is in included_labels and",
+            ),
         ] {
             let error = decode(source).unwrap_err();
             assert!(error.contains(part), "{source}: {error}");

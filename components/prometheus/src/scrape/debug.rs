@@ -28,8 +28,8 @@ struct TargetInfo {
 }
 
 /// The targets that this node scrapes.
-pub(super) fn info(engine: &Engine, job: &str) -> DebugInfo {
-    let targets = engine.targets();
+pub(super) fn info<'a>(engines: impl Iterator<Item = &'a Engine>, job: &str) -> DebugInfo {
+    let targets: Vec<_> = engines.flat_map(|engine| engine.targets().to_vec()).collect();
     let owned = targets.iter().map(|target| (target, target.status())).filter(|(_, status)| status.owned);
     let shown = owned.take(SHOWN).map(|(target, status)| TargetInfo {
         job: target.labels.get("job").unwrap_or(job).to_owned(),

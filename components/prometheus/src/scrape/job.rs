@@ -7,7 +7,7 @@ use component::{BuildError, Setup};
 use net::{Client, ClientOptions, InternalAddress};
 use scrape::fetch::Transport;
 use scrape::series::{HistogramForms, NameValidation, Rules};
-use scrape::{Config, Ownership, ScrapeProtocol};
+use scrape::{Config, KeyLabels, Ownership, ScrapeProtocol};
 use syntax::Stability;
 
 use super::{Arguments, ScrapeLimits};
@@ -19,8 +19,8 @@ pub(super) fn transport(arguments: &Arguments, setup: &Setup) -> Result<Arc<dyn 
     Ok(Arc::new(Client::new(&arguments.http_client, options).map_err(BuildError::new)?))
 }
 
-/// The scrape job. `assigned`: only what the cluster gives this node.
-pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Result<Config, BuildError> {
+/// The scrape job of a replica. `assigned`: only what the cluster gives this node.
+pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool, rank: u32) -> Result<Config, BuildError> {
     let limits = setup.services().get::<ScrapeLimits>().map(|limits| *limits).unwrap_or_default();
     arguments.experimental().try_for_each(|name| setup.admits(Stability::Experimental, &format!("argument {name:?}")))?;
     let protocols: Result<Vec<ScrapeProtocol>, _> = arguments.protocols().iter().map(|name| name.parse()).collect();
@@ -42,9 +42,23 @@ pub(super) fn config(arguments: &Arguments, setup: &Setup, assigned: bool) -> Re
         extra_metrics: arguments.extra_metrics,
         failure_log: Some(&arguments.scrape_failure_log_file).filter(|path| !path.is_empty()).map(PathBuf::from),
         ownership: if assigned { Ownership::Assigned } else { Ownership::All },
+        key_labels: key_labels(arguments),
+        replica: replica_label(arguments, rank),
     };
     config.check().map_err(BuildError::new)?;
     Ok(config)
+}
+
+fn key_labels(arguments: &Arguments) -> KeyLabels {
+    let clustering = arguments.clustering.clone().unwrap_or_default();
+    KeyLabels { included: clustering.included_labels, excluded: clustering.excluded_labels }
+}
+
+/// The label that tells replicas apart, if there are several.
+fn replica_label(arguments: &Arguments, rank: u32) -> Option<(String, String)> {
+    let clustering = arguments.clustering.as_ref()?;
+    let told = clustering.enabled && clustering.replication_factor > 1 && !clustering.replica_label.is_empty();
+    told.then(|| (clustering.replica_label.clone(), format!("r{rank}")))
 }
 
 fn rules(arguments: &Arguments) -> Rules {

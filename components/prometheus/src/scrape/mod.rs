@@ -2,26 +2,25 @@
 //! who holds what the cluster's; this is the block and what passes between the two.
 
 mod arguments;
+mod barrier;
 mod byte_size;
 mod checks;
 mod debug;
 mod job;
 mod ownership;
+mod replica;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use cluster::{ClaimEvent, Claims, Cluster};
 use component::{BuildError, Component, Context, Event, Fanout, NoExports, RunError, Setup, Stop};
 use model::{Batch, ConsumeMetrics, Refused};
-use scrape::{Ending, Engine, Metrics, Overview, Parts};
+use scrape::{Ending, Metrics, Overview};
 
 pub use arguments::Arguments;
 pub use byte_size::ByteSize;
-use ownership::Share;
-
-use crate::targets::{Place, PoolTargets, TargetBoard, TargetSource};
+use replica::Replica;
 
 /// How often the targets' state is made the component's health.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,11 +41,10 @@ impl Default for ScrapeLimits {
 /// The component.
 pub struct Scrape {
     arguments: Arguments,
-    engine: Arc<Engine>,
     sink: Arc<Sink>,
-    share: Arc<Share>,
-    claims: Option<Claims>,
-    _place: Option<Place>,
+    metrics: Metrics,
+    /// One without clustering, else as many as `replication_factor` says.
+    replicas: Vec<Replica>,
 }
 
 impl Component for Scrape {
@@ -60,23 +58,10 @@ impl Component for Scrape {
         }
         let fanout = Fanout::new(arguments.forward_to.clone(), setup.registry()).map_err(BuildError::new)?;
         let sink = Arc::new(Sink(ArcSwap::from_pointee(fanout)));
-        let share = Arc::new(Share::new(setup.services().get::<Cluster>().as_deref().cloned()));
-        let parts = Parts {
-            sink: sink.clone(),
-            transport: job::transport(&arguments, setup)?,
-            slots: share.clone(),
-            clock: share.clone(),
-            metrics: Metrics::register(setup.registry()).map_err(BuildError::new)?,
-        };
-        let assigned = share.is_shared(&arguments);
-        share.set_assigned(assigned);
-        let engine = Engine::start(job::config(&arguments, setup, assigned)?, parts).map_err(BuildError::new)?;
-        let engine = Arc::new(engine);
-        let board = setup.services().get::<TargetBoard>();
-        let source = Arc::new(Known { id: setup.id().to_owned(), engine: engine.clone() });
-        let place = board.map(|board| board.put(setup.id(), source));
-        let mut component = Self { arguments, engine, sink, share, claims: None, _place: place };
-        component.claim(setup.id());
+        let metrics = Metrics::register(setup.registry()).map_err(BuildError::new)?;
+        let mut component = Self { arguments, sink, metrics, replicas: Vec::new() };
+        component.start_missing(setup)?;
+        component.claim();
         Ok((component, NoExports {}))
     }
 
@@ -85,11 +70,11 @@ impl Component for Scrape {
         let stop = loop {
             tokio::select! {
                 event = context.next() => match event {
-                    Event::Update(arguments) => self.update(arguments, context.setup()),
-                    Event::Debug(reply) => reply.send(&debug::info(&self.engine, &self.arguments.job(context.setup().id()))),
+                    Event::Update(arguments) => self.update(arguments, context.setup()).await,
+                    Event::Debug(reply) => reply.send(&self.debug_info(context.setup())),
                     Event::Stop(stop) => break stop,
                 },
-                event = next_claim(&mut self.claims) => self.follow(event),
+                (rank, event) = replica::next_claim(&mut self.replicas) => self.replicas[rank].follow(event),
                 _ = ticks.tick() => self.report(context.setup()),
             }
         };
@@ -98,93 +83,56 @@ impl Component for Scrape {
     }
 }
 
-/// The next event of the claims; never, without claims.
-async fn next_claim(claims: &mut Option<Claims>) -> Option<ClaimEvent> {
-    match claims {
-        Some(claims) => claims.next_event().await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Scrape {
-    /// Hands the targets to the engine and, in a fleet, its keys to the cluster.
-    fn claim(&mut self, id: &str) {
-        let discovered = self.arguments.targets.iter().map(|target| target.0.clone()).collect();
-        let synced = self.engine.set_targets(discovered);
-        self.set_keys(id, synced.keys);
+    /// Starts the replicas that the arguments want and that are not there.
+    fn start_missing(&mut self, setup: &Setup) -> Result<(), BuildError> {
+        for rank in (self.replicas.len() as u32)..replica::wanted(&self.arguments, setup) {
+            let replica = Replica::start(rank, &self.arguments, setup, &self.sink, &self.metrics)?;
+            self.replicas.push(replica);
+        }
+        Ok(())
     }
 
-    fn set_keys(&mut self, id: &str, keys: Vec<(u64, u64)>) {
-        match (self.share.is_shared(&self.arguments), &self.claims) {
-            (true, None) => {
-                self.claims = self.share.claims(id);
-                if let Some(claims) = &self.claims {
-                    claims.weigh_with(ownership::weigher(self.engine.clone()));
-                }
-            }
-            (false, Some(_)) => {
-                self.claims = None;
-                self.share.lose_all();
-                // What the engine was given is void; it scrapes all targets now.
-                self.engine.disown_all();
-            }
-            _ => {}
-        }
-        if let Some(claims) = &self.claims {
-            let spec = |(key, interval_ms)| cluster::ownership::KeySpec { key, interval_ms };
-            claims.set_keys(keys.into_iter().map(spec).collect());
-        }
+    /// Hands the targets to the engines and, in a fleet, their keys to the cluster.
+    fn claim(&mut self) {
+        let targets = &self.arguments.targets;
+        self.replicas.iter_mut().for_each(|replica| replica.claim(targets));
     }
 
-    fn update(&mut self, arguments: Arguments, setup: &Setup) {
-        if let Err(error) = self.try_update(arguments, setup) {
+    async fn update(&mut self, arguments: Arguments, setup: &Setup) {
+        if let Err(error) = self.try_update(arguments, setup).await {
             setup.health().unhealthy(format!("the last good arguments stay: {error}"));
         }
     }
 
-    fn try_update(&mut self, arguments: Arguments, setup: &Setup) -> Result<(), BuildError> {
+    async fn try_update(&mut self, arguments: Arguments, setup: &Setup) -> Result<(), BuildError> {
         let only_targets = Arguments { targets: self.arguments.targets.clone(), ..arguments.clone() } == self.arguments;
         if !only_targets {
             let transport = (arguments.http_client != self.arguments.http_client).then(|| job::transport(&arguments, setup)).transpose()?;
-            let assigned = self.share.is_shared(&arguments);
-            let config = job::config(&arguments, setup, assigned)?;
-            self.share.set_assigned(assigned);
-            self.engine.reload(config, transport).map_err(BuildError::new)?;
+            for replica in &mut self.replicas {
+                replica.reload(&arguments, transport.clone(), setup)?;
+            }
             let fanout = self.sink.0.load().with_receivers(arguments.forward_to.clone());
             self.sink.0.store(Arc::new(fanout));
         }
         self.arguments = arguments;
-        self.claim(setup.id());
+        let wanted = replica::wanted(&self.arguments, setup) as usize;
+        for surplus in self.replicas.drain(wanted.min(self.replicas.len())..) {
+            surplus.engine.stop(Ending::Removed).await;
+        }
+        self.start_missing(setup)?;
+        self.claim();
         Ok(())
     }
 
-    /// Does what the cluster says of a key.
-    fn follow(&mut self, event: Option<ClaimEvent>) {
-        match event {
-            Some(ClaimEvent::Start(start)) => {
-                self.share.hold(start.key, start.hold);
-                self.engine.own(start.key, start.first_slot, start.state);
-            }
-            Some(ClaimEvent::Stop(stop)) => {
-                self.share.lose(stop.key);
-                match stop.handover {
-                    Some(handover) => ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover),
-                    None => self.engine.disown(stop.key),
-                }
-            }
-            None => {
-                // The node has left its fleet: nothing is held any more.
-                self.claims = None;
-                self.share.lose_all();
-                self.engine.disown_all();
-            }
-        }
+    fn debug_info(&self, setup: &Setup) -> debug::DebugInfo {
+        debug::info(self.replicas.iter().map(|replica| &*replica.engine), &self.arguments.job(setup.id()))
     }
 
     /// Healthy means working: if all scrapes fail, or receivers refuse, it shows.
     fn report(&self, setup: &Setup) {
-        let overview = self.engine.overview();
-        match trouble(&overview) {
+        let troubles = self.replicas.iter().filter_map(|replica| trouble(&replica.engine.overview()));
+        match troubles.reduce(|one, _| one) {
             Some(trouble) => setup.health().unhealthy(trouble),
             None => setup.health().healthy("scraping"),
         }
@@ -195,9 +143,14 @@ impl Scrape {
     async fn end(self, stop: Stop) {
         let ending = match stop {
             Stop::Removed => Ending::Removed,
-            Stop::Exit => Ending::Continued,
+            Stop::Exit => {
+                self.replicas.iter().for_each(Replica::exits);
+                Ending::Continued
+            }
         };
-        self.engine.stop(ending).await;
+        for replica in self.replicas {
+            replica.engine.stop(ending).await;
+        }
         self.sink.flush();
     }
 }
@@ -224,22 +177,17 @@ impl ConsumeMetrics for Sink {
     fn flush(&self) {
         self.0.load().flush();
     }
-}
 
-/// What the board knows of this component.
-struct Known {
-    id: String,
-    engine: Arc<Engine>,
-}
-
-impl TargetSource for Known {
-    fn targets(&self) -> PoolTargets {
-        PoolTargets { pool: self.id.clone(), targets: self.engine.targets(), dropped: self.engine.dropped().0 }
+    fn hold(&self, source: u64) {
+        self.0.load().hold(source);
     }
 
-    fn counts(&self) -> (usize, usize) {
-        let overview = self.engine.overview();
-        (overview.owned, overview.targets)
+    fn release(&self, source: u64) {
+        self.0.load().release(source);
+    }
+
+    fn is_acknowledged(&self, source: u64) -> bool {
+        self.0.load().is_acknowledged(source)
     }
 }
 

@@ -42,6 +42,11 @@ impl Share {
         self.assigned.store(assigned, Ordering::Release);
     }
 
+    /// Whether only targets with a hold are this node's.
+    pub(super) fn is_assigned(&self) -> bool {
+        self.assigned.load(Ordering::Acquire)
+    }
+
     pub(super) fn hold(&self, key: u64, hold: Hold) {
         self.holds.write().insert(key, hold);
     }
@@ -63,7 +68,8 @@ impl Slots for Share {
 
     fn begin(&self, key: u64, slot: u64) -> bool {
         match self.holds.read().get(&key) {
-            Some(hold) => hold.begin(slot),
+            // A key may stand for several targets.
+            Some(hold) => hold.begin_shared(slot),
             // The engine may ask once more after a hold was lost, before it hears of it.
             None => !self.assigned.load(Ordering::Acquire),
         }
@@ -94,8 +100,8 @@ pub(super) fn weigher(engine: Arc<Engine>) -> impl Fn() -> Vec<(u64, u64)> + Sen
     }
 }
 
-/// Gives a target to the node that takes it: waits for the scrape that is under way, sends its samples on, and tells which series are
-/// alive, so that those that don't come again get their markers there.
+/// Gives a key's targets to the node that takes it: waits for the scrapes that are under way, sends their samples on, and tells which
+/// series are alive, so that those that don't come again get their markers there.
 ///
 /// The order is given at once, so that one that comes after it is done after it; waiting is a task of its own.
 pub(super) fn hand_over(engine: &Engine, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) {

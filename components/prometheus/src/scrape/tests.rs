@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cluster::{Clock, Cluster, Config, memory::Network};
 use component::{MetricsReceiver, Services, Target};
 use parking_lot::Mutex;
 use syntax::{Scope, ToValue};
@@ -9,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::TargetBoard;
 
 #[derive(Clone, Default)]
 struct Collected(Arc<Mutex<Vec<Batch>>>);
@@ -61,8 +63,8 @@ fn arguments(address: &str, to: &MetricsReceiver) -> Arguments {
 fn arguments_with(address: &str, to: &MetricsReceiver, more: &str) -> Arguments {
     let target = Target([("__address__", address)].into_iter().collect());
     let scope = Scope::new().with("to", to.to_value()).with("target", target.to_value());
-    let source =
-        "targets = [target]\nforward_to = [to]\nscrape_interval = \"100ms\"\nscrape_timeout = \"100ms\"\nclustering {\nenabled = true\n}\n";
+    let clustering = if more.contains("clustering") { "" } else { "clustering {\nenabled = true\n}\n" };
+    let source = format!("targets = [target]\nforward_to = [to]\nscrape_interval = \"100ms\"\nscrape_timeout = \"100ms\"\n{clustering}");
     syntax::decode_str(&format!("{source}{more}"), &scope).unwrap()
 }
 
@@ -102,7 +104,7 @@ async fn a_removed_target_gets_its_markers_and_a_dead_one_shows_in_the_health() 
     until(|| collected.value("m") == Some(1.0)).await;
 
     // Nobody listens on port 1.
-    scrape.try_update(arguments("127.0.0.1:1", &to), &setup).unwrap();
+    scrape.try_update(arguments("127.0.0.1:1", &to), &setup).await.unwrap();
     until(|| collected.value("m").is_some_and(model::stale::is_stale)).await;
     until(|| collected.value("up") == Some(0.0)).await;
     until(|| {
@@ -144,8 +146,134 @@ async fn an_update_that_the_process_does_not_allow_changes_nothing() {
     let setup = Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), Services::default());
     let address = target("m 1\n").await;
     let (mut scrape, _) = Scrape::build(arguments(&address, &to), &setup).unwrap();
-    scrape.update(arguments_with(&address, &to, "honor_metadata = true"), &setup);
+    scrape.update(arguments_with(&address, &to, "honor_metadata = true"), &setup).await;
     assert!(setup.health().get().message.contains("the last good arguments stay"), "{}", setup.health().get().message);
     assert!(!scrape.arguments.honor_metadata);
+    scrape.end(Stop::Exit).await;
+}
+
+/// A node of a fleet on a network in memory, and a component on it whose target has the label `host`. The component follows the cluster
+/// until it is dropped.
+async fn member(
+    network: &Network,
+    name: &str,
+    last: u8,
+    peers: &[&str],
+    address: &str,
+) -> (Cluster, Collected, tokio::task::JoinHandle<()>) {
+    member_with(network, name, last, peers, address, "clustering {\n\tenabled = true\n}").await
+}
+
+/// The same with more of the block.
+async fn member_with(
+    network: &Network,
+    name: &str,
+    last: u8,
+    peers: &[&str],
+    address: &str,
+    more: &str,
+) -> (Cluster, Collected, tokio::task::JoinHandle<()>) {
+    let config = Config::new(name, format!("10.0.0.{last}:1").parse().unwrap()).joining(peers.iter().copied()).unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let cluster = Cluster::start_in_memory(config, network, Clock::system(), &prometheus::Registry::new(), &runtime).unwrap();
+    cluster.participate();
+    let (to, collected) = (MetricsReceiver::new("to"), Collected::default());
+    to.fill(collected.clone());
+    let labels = [("__address__", address), ("host", name)].into_iter().collect();
+    let arguments = Arguments { targets: vec![Target(labels)], ..arguments_with(address, &to, more) };
+    let setup = Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), Services::default().with(cluster.clone()));
+    let (mut scrape, _) = Scrape::build(arguments, &setup).unwrap();
+    let following = tokio::spawn(async move {
+        loop {
+            let (rank, event) = replica::next_claim(&mut scrape.replicas).await;
+            scrape.replicas[rank].follow(event);
+        }
+    });
+    (cluster, collected, following)
+}
+
+#[tokio::test]
+async fn nodes_whose_targets_differ_in_a_label_scrape_a_target_once_and_end_what_the_other_began() {
+    let (network, address) = (Network::new(), target("m 1\n").await);
+    let (a, by_a, _a) = member(&network, "a", 1, &[], &address).await;
+    until(|| by_a.value("m") == Some(1.0)).await;
+    let (b, by_b, _b) = member(&network, "b", 2, &["10.0.0.1:1"], &address).await;
+    until(|| [&a, &b].iter().all(|node| node.peers().len() == 2)).await;
+    let scraped = |by: &Collected, host: &str, stale: bool| {
+        let batches = by.0.lock();
+        let samples =
+            batches.iter().flat_map(|batch| batch.iter().map(|(series, at, value)| (series.to_labels(), at, value)).collect::<Vec<_>>());
+        let wanted = samples.filter(|(labels, _, value)| labels.get("host") == Some(host) && model::stale::is_stale(*value) == stale);
+        wanted.map(|(labels, at, _)| (labels.get("__name__").unwrap().to_owned(), at)).collect::<Vec<_>>()
+    };
+    // Whoever has it now, the other takes it over when the first leaves.
+    let (leaver, left, stayer, rest) = if b.holders().await.iter().any(|holder| holder.since_ms.is_some()) {
+        (&b, (&by_b, "b"), "a", &by_a)
+    } else {
+        (&a, (&by_a, "a"), "b", &by_b)
+    };
+    assert!(leaver.leave(Duration::from_secs(10)).await.drained);
+    until(|| scraped(rest, stayer, false).iter().any(|(name, _)| name == "m")).await;
+    until(|| scraped(rest, left.1, true).len() == 6).await;
+    let last = scraped(left.0, left.1, false).iter().map(|(_, at)| *at).max().unwrap();
+    let ended = scraped(rest, left.1, true);
+    assert!(ended.iter().all(|(_, at)| *at > last), "m and five of the report end after their last samples");
+    assert!(scraped(left.0, left.1, true).is_empty(), "who gives it away ends nothing");
+    let first = scraped(rest, stayer, false).iter().map(|(_, at)| *at).filter(|at| *at > last).min();
+    assert_eq!(first, Some(ended[0].1), "by the scrape that goes on");
+}
+
+/// The values of a label that the samples of a metric have.
+fn values_of(collected: &Collected, metric: &str, label: &str) -> std::collections::BTreeSet<String> {
+    let batches = collected.0.lock();
+    let labels = batches.iter().flat_map(|batch| batch.layout.iter().map(|series| series.to_labels()).collect::<Vec<_>>());
+    let of_metric = labels.filter(|labels| labels.get("__name__") == Some(metric));
+    of_metric.filter_map(|labels| labels.get(label).map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn with_a_replication_factor_each_node_scrapes_a_set_of_its_own_and_one_alone_scrapes_the_first() {
+    const TWICE: &str = "clustering {\n\tenabled = true\n\treplication_factor = 2\n}";
+    let (network, address) = (Network::new(), target("m 1\n").await);
+    let (a, by_a, _a) = member_with(&network, "a", 1, &[], &address, TWICE).await;
+    until(|| by_a.value("m") == Some(1.0)).await;
+    assert_eq!(values_of(&by_a, "m", "__replica__"), ["r0".to_owned()].into(), "there is nobody for the second set");
+    let (b, by_b, _b) = member_with(&network, "b", 2, &["10.0.0.1:1"], &address, TWICE).await;
+    until(|| [&a, &b].iter().all(|node| node.peers().len() == 2)).await;
+    until(|| by_b.value("m") == Some(1.0)).await;
+    let by_both = || (values_of(&by_a, "up", "__replica__"), values_of(&by_b, "up", "__replica__"));
+    until(|| by_both().0.union(&by_both().1).count() == 2).await;
+    let held = |node: &Cluster| {
+        let node = node.clone();
+        async move { node.holders().await.into_iter().filter(|holder| holder.since_ms.is_some()).count() }
+    };
+    assert_eq!((held(&a).await, held(&b).await), (1, 1), "one set each");
+}
+
+#[tokio::test]
+async fn replicas_come_and_go_with_the_arguments() {
+    let clustering = |factor: u64, label: &str| {
+        format!("clustering {{\n\tenabled = true\n\treplication_factor = {factor}\n\treplica_label = \"{label}\"\n}}")
+    };
+    let (network, address) = (Network::new(), target("m 1\n").await);
+    let config = Config::new("a", "10.0.0.1:1".parse().unwrap());
+    let runtime = tokio::runtime::Handle::current();
+    let cluster = Cluster::start_in_memory(config, &network, Clock::system(), &prometheus::Registry::new(), &runtime).unwrap();
+    let (to, collected) = (MetricsReceiver::new("to"), Collected::default());
+    to.fill(collected.clone());
+    let board = TargetBoard::default();
+    let services = Services::default().with(cluster).with(board.clone());
+    let setup = Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), services);
+    let (mut scrape, _) = Scrape::build(arguments_with(&address, &to, &clustering(1, "x")), &setup).unwrap();
+    assert_eq!(board.pools().len(), 1);
+    scrape.update(arguments_with(&address, &to, &clustering(3, "copy")), &setup).await;
+    let pools: Vec<_> = board.pools().into_iter().map(|pool| (pool.pool, pool.targets[0].labels.get("copy").map(str::to_owned))).collect();
+    let named = |pool: &str, copy: &str| (pool.to_owned(), Some(copy.to_owned()));
+    assert_eq!(pools, [named("prometheus.scrape.x", "r0"), named("prometheus.scrape.x#1", "r1"), named("prometheus.scrape.x#2", "r2")]);
+    scrape.update(arguments_with(&address, &to, &clustering(2, "")), &setup).await;
+    let labels: Vec<_> = board.pools().into_iter().map(|pool| pool.targets[0].labels.to_string()).collect();
+    assert!(labels.len() == 2 && labels[0] == labels[1] && !labels[0].contains("r0"), "{labels:?}");
+    scrape.update(arguments_with(&address, &to, ""), &setup).await;
+    assert_eq!(board.pools().len(), 1);
     scrape.end(Stop::Exit).await;
 }

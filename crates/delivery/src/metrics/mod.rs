@@ -36,7 +36,7 @@ const TIMES: [(&str, &str); 2] = [
 ];
 
 /// Gauges with whole numbers; the order is that of the fields of [`EndpointMetrics`].
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     ("prometheus_remote_storage_shard_capacity", "Samples that the queue holds per shard at least."),
     ("prometheus_remote_storage_shards", "Shards that send in parallel."),
     ("prometheus_remote_storage_shards_max", "Most shards."),
@@ -45,6 +45,7 @@ const GAUGES: [(&str, &str); 12] = [
     ("prometheus_remote_storage_max_samples_per_send", "Most samples in a request."),
     ("collector_remote_write_queue_bytes", "Bytes of memory that queued batches take."),
     ("collector_remote_write_disk_bytes", "Bytes that the queue takes on disk."),
+    ("collector_remote_write_disk_max_bytes", "Bytes that the queue may take on disk; beyond them the oldest samples are dropped."),
     ("collector_remote_write_disk_samples", "Samples that are on disk and not in memory."),
     ("collector_remote_write_template_bytes", "Bytes of templates, the pre-compressed series that values are filled into."),
     ("collector_remote_write_message_version", "Version of the message that is sent: 1 or 2."),
@@ -52,7 +53,7 @@ const GAUGES: [(&str, &str); 12] = [
 ];
 
 /// Counters; the order is that of the fields of [`EndpointMetrics`].
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 19] = [
     ("prometheus_remote_storage_bytes_total", "Bytes sent after compression, without those of metadata."),
     ("prometheus_remote_storage_enqueue_retries_total", "Batches that were not taken because the queue was full."),
     ("prometheus_remote_storage_metadata_total", "Families whose metadata was sent, each time that it was."),
@@ -68,6 +69,10 @@ const COUNTERS: [(&str, &str); 15] = [
     ("collector_remote_write_replayed_samples_total", "Samples read back from disk."),
     ("collector_remote_write_corrupt_records_total", "Records on disk that could not be read and were skipped."),
     ("collector_remote_write_disk_errors_total", "Failed attempts to write to disk; batches stay in memory meanwhile."),
+    ("collector_remote_write_holds_expired_total", "Sources let go because another node had not sent in time what it had of them."),
+    ("collector_remote_write_backlog_shipped_samples_total", "Samples that were given to other nodes as this one left."),
+    ("collector_remote_write_backlog_taken_samples_total", "Samples taken over from nodes that left."),
+    ("collector_remote_write_backlog_malformed_total", "Messages of nodes that left which could not be read."),
 ];
 
 /// The values of one endpoint. Dropping the last clone does not unregister them; [`EndpointMetrics::remove`] does.
@@ -94,6 +99,7 @@ pub(crate) struct EndpointMetrics {
     pub max_samples_per_send: IntGauge,
     pub queue_bytes: IntGauge,
     pub disk_bytes: IntGauge,
+    pub disk_max_bytes: IntGauge,
     pub disk_samples: IntGauge,
     pub template_bytes: IntGauge,
     pub message_version: IntGauge,
@@ -113,6 +119,10 @@ pub(crate) struct EndpointMetrics {
     pub replayed: IntCounter,
     pub corrupt_records: IntCounter,
     pub disk_errors: IntCounter,
+    pub holds_expired: IntCounter,
+    pub backlog_shipped: IntCounter,
+    pub backlog_taken: IntCounter,
+    pub backlog_malformed: IntCounter,
 }
 
 impl Metrics {
@@ -155,11 +165,12 @@ impl Metrics {
         let with = [name, url];
         let [shard_capacity, shards, shards_max, shards_min, shards_desired, max_samples_per_send, gauges @ ..] =
             self.gauges.each_ref().map(|family| family.with_label_values(&with));
-        let [queue_bytes, disk_bytes, disk_samples, template_bytes, message_version, held] = gauges;
+        let [queue_bytes, disk_bytes, disk_max_bytes, disk_samples, template_bytes, message_version, held] = gauges;
         let [bytes, enqueue_retries, metadata, metadata_failed, metadata_retried, metadata_bytes, metadata_dropped, counters @ ..] =
             self.counters.each_ref().map(|family| family.with_label_values(&with));
         let [refused, fallbacks, templates_built, templates_widened, counters @ ..] = counters;
-        let [spilled, replayed, corrupt_records, disk_errors] = counters;
+        let [spilled, replayed, corrupt_records, disk_errors, holds_expired, counters @ ..] = counters;
+        let [backlog_shipped, backlog_taken, backlog_malformed] = counters;
         let [highest_sent, highest_in] = self.times.each_ref().map(|family| family.with_label_values(&with));
         EndpointMetrics {
             families: self.clone(),
@@ -182,6 +193,7 @@ impl Metrics {
             max_samples_per_send,
             queue_bytes,
             disk_bytes,
+            disk_max_bytes,
             disk_samples,
             template_bytes,
             message_version,
@@ -201,6 +213,10 @@ impl Metrics {
             replayed,
             corrupt_records,
             disk_errors,
+            holds_expired,
+            backlog_shipped,
+            backlog_taken,
+            backlog_malformed,
         }
     }
 }

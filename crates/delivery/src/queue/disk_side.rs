@@ -19,7 +19,9 @@ impl Queue {
     pub fn begin_write(&mut self, now: Instant, all: bool, max_bytes: usize) -> Vec<Write> {
         let all = all || !self.back.is_empty();
         let (mut found, mut bytes) = (Vec::new(), 0);
-        let front = self.lanes.iter().flat_map(|lane| lane.unwritten().take_while(|item| all || item.spill_at <= now));
+        let due = |item: &&Item| all || item.spill_at <= now;
+        let lanes = self.lanes.iter().flat_map(|lane| lane.unwritten().take_while(due));
+        let front = lanes.chain(self.held.unwritten().filter(due));
         let front = front.map(|item| (item, Some(item.order)));
         for (item, front) in front.chain(self.back.iter().map(|item| (item, None))) {
             if bytes > 0 && bytes + item.bytes > max_bytes {
@@ -40,11 +42,13 @@ impl Queue {
                     self.back_bytes -= item.bytes;
                     self.pending -= item.tally;
                     self.behind = true;
+                    self.note_unread(&item, record);
                 }
                 continue;
             };
-            let lane = self.lane_of(one.batch.source);
-            if !self.lanes[lane].set_record(order, record) {
+            let (source, order) = (one.batch.source, self.held.current(order));
+            let lane = self.lane_of(source);
+            if !self.lanes[lane].set_record(order, record) && !self.held.set_record(source, order, record) {
                 self.acknowledged.push(record); // acknowledged while it was being written
             }
         }
@@ -53,7 +57,8 @@ impl Queue {
     /// Bytes of batches that are to be read from disk now: none while the front is more than half full, so that they are many at a time.
     pub fn room(&self) -> usize {
         let limit = self.front_limit();
-        let wanted = self.behind && self.front_bytes <= limit / 2;
+        // What is held back does not keep the rest from being read, unless it takes too much memory.
+        let wanted = self.behind && self.front_bytes <= limit / 2 && self.held.bytes() <= self.limits.total / 2;
         if wanted { (limit - self.front_bytes).max(1) } else { 0 }
     }
 
@@ -63,7 +68,8 @@ impl Queue {
         for (record, batch) in read {
             let (bytes, tally) = (cost(&batch), Tally::of(&batch));
             self.pending += tally;
-            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, tally, record: Some(record) });
+            let adopted = self.note_read(batch.source, record);
+            self.place(Item { order: 0, batch, spill_at: now, due: now, sent_rows: 0, bytes, tally, record: Some(record), adopted });
         }
         Wake { all_lanes, ..Wake::default() }
     }
@@ -72,6 +78,12 @@ impl Queue {
     pub fn settle(&mut self, behind: bool, now: Instant) -> Wake {
         self.behind = behind;
         self.writing = false;
+        self.held.forget_numbers();
+        if !behind {
+            // What could not be read, or was dropped for want of room, is not waited for.
+            self.nothing_unread();
+            self.inherits = false;
+        }
         Wake { all_lanes: self.pull_up(now), idle: self.is_empty(), ..Wake::default() }
     }
 
@@ -96,9 +108,33 @@ impl Queue {
         std::mem::take(&mut self.acknowledged)
     }
 
+    fn note_unread(&mut self, item: &Item, record: u64) {
+        let unread = self.unread.entry(item.batch.source).or_default();
+        if item.adopted {
+            unread.adopted += 1;
+            self.unread_adopted.insert(record);
+        } else {
+            unread.own += 1;
+        }
+    }
+
+    /// Notes that a batch is not on disk alone any more; whether it was adopted.
+    fn note_read(&mut self, source: u64, record: u64) -> bool {
+        let adopted = self.unread_adopted.remove(&record);
+        if let Some(unread) = self.unread.get_mut(&source) {
+            let count = if adopted { &mut unread.adopted } else { &mut unread.own };
+            *count = count.saturating_sub(1);
+            if unread.own + unread.adopted == 0 {
+                self.unread.remove(&source);
+            }
+        }
+        adopted
+    }
+
     /// When there is next something to write; if never, the caller is woken when that changes.
     pub fn next_write(&mut self, now: Instant) -> Option<Instant> {
-        let front = self.lanes.iter().filter_map(|lane| lane.unwritten().next().map(|item| item.spill_at)).min();
+        let lanes = self.lanes.iter().filter_map(|lane| lane.unwritten().next());
+        let front = lanes.chain(self.held.unwritten()).map(|item| item.spill_at).min();
         let next = if self.back.is_empty() { front } else { Some(now) };
         self.spool_sleeps = next.is_none();
         next
@@ -107,7 +143,7 @@ impl Queue {
     /// Rows in memory that are not on disk.
     pub fn unwritten_rows(&self) -> usize {
         let front = self.lanes.iter().flat_map(|lane| lane.unwritten());
-        front.chain(&self.back).chain(self.held.values().flatten()).map(|item| item.batch.len()).sum()
+        front.chain(&self.back).chain(self.held.unwritten()).map(|item| item.batch.len()).sum()
     }
 
     /// The disk can't be used at all: go on in memory.

@@ -5,10 +5,15 @@
 //! enqueue ──▶ front: a lane per shard, in memory ──▶ sent, acknowledged
 //!        └──▶ back: in memory ──▶ disk ──▶ front         (when the front is full and there is a disk)
 //! ```
+//! What is held back (`held`, `holding`) stays out of its lane until it is let go, and counts as front.
+//!
 //! A source's batches are always in this order: front, disk, back. What is in the front long enough unacknowledged is written to disk as
 //! well, but stays in memory until it is acknowledged; what is in the back lives on disk alone after it was written.
 
 mod disk_side;
+mod ending;
+mod held;
+mod holding;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -17,11 +22,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::{Batch, Refused};
 use tokio::time::Instant;
 
 pub(crate) use disk_side::Write;
+use held::Held;
+pub(crate) use held::MAX_HOLD;
 use lane::Lane;
 
 use crate::encode::Tally;
@@ -68,6 +75,15 @@ struct Item {
     tally: Tally,
     /// Its record on disk, if it was written.
     record: Option<u64>,
+    /// Whether a node that has left gave it: it is older than what this node has of the source since it has it.
+    adopted: bool,
+}
+
+/// How many batches of a source are on disk alone.
+#[derive(Clone, Copy, Default)]
+struct Unread {
+    own: u32,
+    adopted: u32,
 }
 
 /// What a shard is to do.
@@ -88,7 +104,7 @@ pub(crate) struct Wake {
     pub all_lanes: bool,
     /// The one that writes to disk.
     pub spool: bool,
-    /// Whoever waits for the queue to be empty.
+    /// Whoever waits for the queue to be at rest.
     pub idle: bool,
 }
 
@@ -115,13 +131,17 @@ pub(crate) struct Queue {
     limits: Limits,
     lanes: Vec<Lane>,
     back: VecDeque<Item>,
-    /// Batches of sources that are held back, see [`Queue::hold`].
-    held: HashMap<u64, VecDeque<Item>>,
+    /// What is held back, see [`Queue::hold`].
+    held: Held,
+    /// Batches on disk alone that were written by this process, by source.
+    unread: HashMap<u64, Unread>,
+    /// Records of those that were adopted.
+    unread_adopted: HashSet<u64>,
+    /// Whether what an earlier process left on disk is not read yet.
+    inherits: bool,
     front_bytes: usize,
-    /// Bytes of back and held.
     back_bytes: usize,
     pending: Tally,
-    held_rows: usize,
     next_order: u64,
     /// Items of the front below this order are due.
     flush_below: u64,
@@ -132,6 +152,8 @@ pub(crate) struct Queue {
     /// Rows that make a lane worth sending.
     ready_rows: usize,
     closed: bool,
+    /// No more requests are begun.
+    halted: bool,
     /// The receiver takes nothing, or not soon.
     failing: bool,
     /// The number of lanes to change to when no request is under way.
@@ -153,17 +175,20 @@ impl Queue {
             limits,
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             back: VecDeque::new(),
-            held: HashMap::new(),
+            held: Held::default(),
+            unread: HashMap::new(),
+            unread_adopted: HashSet::new(),
+            inherits: limits.disk,
             front_bytes: 0,
             back_bytes: 0,
             pending: Tally::default(),
-            held_rows: 0,
             next_order: 0,
             flush_below: 0,
             max_samples,
             kept: 1.0,
             ready_rows: max_samples,
             closed: false,
+            halted: false,
             failing: false,
             moving: None,
             behind: limits.disk,
@@ -182,28 +207,29 @@ impl Queue {
             return Err(Refused::Closed);
         }
         let bytes = cost(&batch);
-        let used = self.front_bytes + self.back_bytes;
+        let used = self.usage().bytes;
         if used > 0 && used + bytes > self.limits.total {
             return Err(Refused::Full);
         }
+        let item = self.item(batch, bytes, now);
+        Ok(self.route(item))
+    }
+
+    /// A batch that has come; it counts from now on.
+    fn item(&mut self, batch: Batch, bytes: usize, now: Instant) -> Item {
         let tally = Tally::of(&batch);
         self.pending += tally;
         let (spill_at, due) = (now + self.limits.spill_after, now + self.limits.deadline);
-        let item = Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None };
-        if let Some(held) = self.held.get_mut(&item.batch.source) {
-            self.held_rows += item.batch.len();
-            self.back_bytes += item.bytes;
-            held.push_back(item);
-            return Ok(Wake::default());
-        }
-        Ok(self.route(item))
+        Item { order: 0, batch, spill_at, due, sent_rows: 0, bytes, tally, record: None, adopted: false }
     }
 
     /// Puts an item to the front, or to the back if anything older than it is, or must be, outside the front.
     fn route(&mut self, item: Item) -> Wake {
-        let overflows = self.front_bytes > 0 && self.front_bytes + item.bytes > self.front_limit();
+        let in_front = self.front_bytes + self.held.bytes();
+        let overflows = in_front > 0 && in_front + item.bytes > self.front_limit();
         if self.limits.disk && (self.behind || !self.back.is_empty() || overflows) {
             self.back_bytes += item.bytes;
+            self.held.goes_round(&item);
             self.back.push_back(item);
             return self.wake_spool();
         }
@@ -226,13 +252,20 @@ impl Queue {
         self.failing = true;
     }
 
-    /// Puts an item into its lane; the lane if its shard has a reason to look.
+    /// Puts an item into its lane, unless its source is held back; the lane if its shard has a reason to look.
     fn place(&mut self, mut item: Item) -> Option<usize> {
         item.order = self.next_order;
         self.next_order += 1;
-        self.front_bytes += item.bytes;
-        let lane = self.lane_of(item.batch.source);
-        self.lanes[lane].push(item, self.ready_rows).then_some(lane)
+        let source = item.batch.source;
+        let mut looks = None;
+        if let Some(item) = self.held.keep(item) {
+            self.front_bytes += item.bytes;
+            let lane = self.lane_of(source);
+            looks = self.lanes[lane].push(item, self.ready_rows).then_some(lane);
+        }
+        // What had to come first has come with this item.
+        let follow = self.held.ready(source);
+        self.let_go(follow).or(looks)
     }
 
     fn lane_of(&self, source: u64) -> usize {
@@ -250,7 +283,7 @@ impl Queue {
     pub fn step(&self, lane: usize, now: Instant) -> Step {
         let Some(lane) = self.lanes.get(lane) else { return Step::Wait(None) };
         let Some(first) = lane.items.front() else { return Step::Wait(None) };
-        if self.moving.is_some() {
+        if self.moving.is_some() || self.halted {
             return Step::Wait(None);
         }
         let due = first.due <= now || first.order < self.flush_below || self.closed || self.behind;
@@ -284,7 +317,7 @@ impl Queue {
         let all_lanes = self.pull_up(now) | self.move_lanes();
         let feed = self.room() > 0;
         let spool = (feed || self.spool_sleeps && !self.acknowledged.is_empty()) && self.wake_spool().spool;
-        Wake { lane: None, all_lanes, spool, idle: self.is_empty() }
+        Wake { lane: None, all_lanes, spool, idle: self.is_at_rest() }
     }
 
     /// Notes that `samples` of `rows` rows were kept by write relabelling, so that lanes wait for as many rows as fill a request.
@@ -299,16 +332,6 @@ impl Queue {
     pub fn flush(&mut self) -> Wake {
         self.flush_below = self.next_order; // what is in the back is due as soon as it comes to the front
         Wake { all_lanes: true, ..Wake::default() }
-    }
-
-    /// Takes nothing more; everything is due, and nothing is held back.
-    pub fn close(&mut self) -> Wake {
-        self.closed = true;
-        let sources: Vec<u64> = self.held.keys().copied().collect();
-        for source in sources {
-            self.release(source);
-        }
-        Wake { all_lanes: true, spool: self.wake_spool().spool, lane: None, idle: self.is_empty() }
     }
 
     /// Changes the number of lanes as soon as no request is under way, so that no batch overtakes another of its source.
@@ -335,39 +358,10 @@ impl Queue {
         true
     }
 
-    /// Holds back what comes from `source` until [`Queue::release`]: while another node still sends earlier samples of its series.
-    pub fn hold(&mut self, source: u64) {
-        if !self.closed {
-            self.held.entry(source).or_default();
-        }
-    }
-
-    /// Lets go what was held back of `source`.
-    pub fn release(&mut self, source: u64) -> Wake {
-        let mut wake = Wake::default();
-        for item in self.held.remove(&source).unwrap_or_default() {
-            self.held_rows -= item.batch.len();
-            self.back_bytes -= item.bytes;
-            let woken = self.route(item);
-            wake = Wake { all_lanes: wake.all_lanes || woken.lane.is_some(), spool: wake.spool || woken.spool, ..wake };
-        }
-        wake
-    }
-
-    /// Whether the receiver has everything of `source`. While records are unread on disk the answer is no.
-    pub fn is_acknowledged(&self, source: u64) -> bool {
-        let waits = |items: &VecDeque<Item>| items.iter().any(|item| item.batch.source == source);
-        !self.behind && !waits(&self.lanes[self.lane_of(source)].items) && !waits(&self.back) && !self.held.get(&source).is_some_and(waits)
-    }
-
-    /// Whether nothing waits, in memory or on disk.
-    pub fn is_empty(&self) -> bool {
-        self.usage().rows() == 0 && !self.behind && self.lanes.iter().all(|lane| lane.items.is_empty()) && self.back.is_empty()
-    }
-
     /// What is in it.
     pub fn usage(&self) -> Usage {
-        Usage { bytes: self.front_bytes + self.back_bytes, pending: self.pending, held_rows: self.held_rows }
+        let bytes = self.front_bytes + self.back_bytes + self.held.bytes();
+        Usage { bytes, pending: self.pending, held_rows: self.held.rows() }
     }
 
     /// How many lanes there are.

@@ -1,5 +1,7 @@
 //! The queue as a state machine: order, limits, the ways through memory and disk.
 
+mod holding;
+
 use std::sync::Arc;
 
 use model::{Layout, LayoutBuilder};
@@ -200,30 +202,6 @@ fn a_closed_queue_refuses_and_everything_in_it_is_due() {
     assert_eq!(lane(&mut queue, 0), [1, 2], "nothing is held back at the end");
     assert_eq!(queue.enqueue(source.batch(1, 3), now), Err(Refused::Closed));
     assert!(queue.complete(0, 2, 0, now).idle);
-}
-
-#[test]
-fn a_held_source_waits_while_others_pass() {
-    let (mut queue, source, now) = (memory(10), Source::new(1), Instant::now());
-    queue.hold(7);
-    assert_eq!(queue.enqueue(source.batch(7, 1), now).unwrap(), Wake::default());
-    queue.enqueue(source.batch(8, 2), now).unwrap();
-    assert_eq!((lane(&mut queue, 0), queue.usage().held_rows), (vec![2], 1));
-    assert!(!queue.is_acknowledged(7));
-    queue.release(7);
-    queue.enqueue(source.batch(7, 3), now).unwrap();
-    assert_eq!((lane(&mut queue, 0), queue.usage().held_rows), (vec![2, 1, 3], 0));
-    queue.complete(0, 3, 0, now);
-    assert!(queue.is_acknowledged(7) && queue.is_acknowledged(8));
-}
-
-#[test]
-fn what_is_held_counts_against_the_limit() {
-    let (mut queue, source, now) = (memory(2), Source::new(10), Instant::now());
-    queue.hold(7);
-    assert!(queue.enqueue(source.batch(7, 1), now).is_ok());
-    assert!(queue.enqueue(source.batch(7, 2), now).is_ok());
-    assert_eq!(queue.enqueue(source.batch(8, 3), now), Err(Refused::Full));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! Records are numbered in the order in which they are written. Those that are in memory as well are passed over when reading.
 
+mod left;
+
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +15,8 @@ use tracing::warn;
 
 use super::acknowledged::Acknowledged;
 use super::segment::{Found, Reader, Segment, Writer};
+
+pub(crate) use left::Left;
 
 /// Segments are cut at this size: large enough that repeating the layouts of a million series (about 20 MB) costs little, and 64 of them
 /// fit into the default limit, which is the step in which the oldest samples are dropped.
@@ -143,6 +147,11 @@ impl Log {
         self.samples.saturating_sub(self.cursor_samples)
     }
 
+    /// Bytes that all segments may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
@@ -211,10 +220,15 @@ impl Log {
 
     /// Reads batches with their records, about `max_bytes` of columns and details, in order.
     pub fn read(&mut self, max_bytes: usize, losses: &mut Losses) -> Vec<(u64, Batch)> {
+        self.read_some(max_bytes, losses, |_| true)
+    }
+
+    /// The same, and passes over records that are not `wanted`.
+    fn read_some(&mut self, max_bytes: usize, losses: &mut Losses, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Batch)> {
         let (mut read, mut bytes) = (Vec::new(), 0);
         while bytes < max_bytes && self.is_behind() {
             let Some(at) = self.segments.iter().rposition(|segment| segment.first <= self.cursor) else { break };
-            match self.next_batch(at, losses) {
+            match self.next_batch(at, losses, &wanted) {
                 Ok(Some((record, batch))) => {
                     bytes += size_of::<f64>() * batch.len() + batch.details.as_ref().map_or(0, |details| details.heap_bytes());
                     read.push((record, batch));
@@ -231,7 +245,7 @@ impl Log {
     }
 
     /// Goes one step on in segment `at`: a batch that is to be sent, or none if there was something else.
-    fn next_batch(&mut self, at: usize, losses: &mut Losses) -> io::Result<Option<(u64, Batch)>> {
+    fn next_batch(&mut self, at: usize, losses: &mut Losses, wanted: &impl Fn(u64) -> bool) -> io::Result<Option<(u64, Batch)>> {
         let segment = &self.segments[at];
         let reader = match &mut self.reader {
             Some((first, reader)) if *first == segment.first => reader,
@@ -244,7 +258,7 @@ impl Log {
                 self.acknowledged.insert(self.cursor, packed.record);
                 self.cursor = packed.record + 1;
                 self.cursor_samples += u64::from(packed.samples);
-                if self.acknowledged.contains(packed.record) {
+                if self.acknowledged.contains(packed.record) || !wanted(packed.record) {
                     return Ok(None);
                 }
                 if let Some(batch) = reader.unpack(&packed) {

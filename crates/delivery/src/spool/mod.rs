@@ -1,8 +1,10 @@
 //! Keeps the queue's part on disk: writes what is not acknowledged in time or does not fit into memory, reads it back when there is room,
-//! and writes down what was acknowledged. Runs beside the data path; the file operations run on tokio's blocking threads.
+//! and writes down what was acknowledged. Runs beside the data path; the file operations run on tokio's blocking threads. At the end it
+//! gives the log away: what is left may go to other nodes, in frames (`frame`).
 
 mod acknowledged;
 mod codec;
+pub(crate) mod frame;
 mod log;
 #[cfg(test)]
 mod log_tests;
@@ -15,12 +17,11 @@ use std::time::Duration;
 
 use model::Batch;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-pub(crate) use log::Log;
-use log::Losses;
+pub(crate) use log::{Left, Log, Losses};
 
 use crate::queue::{Queue, Wake, Write};
 use crate::shared::Shared;
@@ -68,8 +69,8 @@ impl Spool {
         Self { log: Some(log), shared, saved_at: Instant::now(), retry_at: None }
     }
 
-    /// Runs until told to finish; then writes everything that is in memory. Returns the samples that are on disk and not in memory.
-    pub async fn run(mut self, mut finish: oneshot::Receiver<()>) -> u64 {
+    /// Runs until told to finish; then writes everything that is in memory. Returns the log if it still works.
+    pub async fn run(mut self, mut finish: oneshot::Receiver<()>) -> Option<Log> {
         self.recover().await;
         while self.log.is_some() {
             if self.round(false).await {
@@ -84,7 +85,7 @@ impl Spool {
             }
         }
         while self.log.is_some() && self.round(true).await {}
-        self.log.as_ref().map_or(0, Log::unread_samples)
+        self.log
     }
 
     async fn recover(&mut self) {
@@ -135,16 +136,8 @@ impl Spool {
 
     /// Runs file operations on a blocking thread.
     async fn lend<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Log) -> T + Send + 'static) -> Option<T> {
-        let mut log = self.log.take()?;
-        let lent = spawn_blocking(move || {
-            let done = work(&mut log);
-            (log, done)
-        });
-        match lent.await {
-            Ok((log, done)) => {
-                self.log = Some(log);
-                Some(done)
-            }
+        match lend(&mut self.log, work).await? {
+            Ok(done) => Some(done),
             Err(error) => {
                 error!(remote_name = &*self.shared.name, %error, "the disk queue has stopped; going on in memory");
                 self.shared.change(|queue| queue.without_disk(Instant::now()));
@@ -191,6 +184,7 @@ impl Spool {
     fn show(&self) {
         if let Some(log) = &self.log {
             self.shared.metrics.disk_bytes.set(log.bytes() as i64);
+            self.shared.metrics.disk_max_bytes.set(i64::try_from(log.max_bytes()).unwrap_or(i64::MAX));
             self.shared.metrics.disk_samples.set(log.unread_samples() as i64);
         }
     }
@@ -203,6 +197,24 @@ impl Spool {
         let save = unsaved.then(|| self.saved_at + SAVE_EVERY);
         write.into_iter().chain(save).min()
     }
+}
+
+/// Runs file operations on a blocking thread; none if the log is lost. If the thread dies, the log is lost with it.
+pub(crate) async fn lend<T: Send + 'static>(
+    slot: &mut Option<Log>,
+    work: impl FnOnce(&mut Log) -> T + Send + 'static,
+) -> Option<Result<T, JoinError>> {
+    let mut log = slot.take()?;
+    let lent = spawn_blocking(move || {
+        let done = work(&mut log);
+        (log, done)
+    });
+    let (log, done) = match lent.await {
+        Ok(lent) => lent,
+        Err(error) => return Some(Err(error)),
+    };
+    *slot = Some(log);
+    Some(Ok(done))
 }
 
 fn hand_over(queue: &mut Queue, write: Vec<Write>, written: io::Result<u64>, read: Vec<(u64, Batch)>, behind: bool, now: Instant) -> Wake {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use hashbrown::HashMap;
 use model::{Batch, Chunk};
 
-use super::codec::{self, Content, PackedBatch};
+use super::codec::{self, Budget, Content, PackedBatch};
 use super::record::{self, Next, Records};
 
 const SUFFIX: &str = "v1";
@@ -153,7 +153,7 @@ impl Reader {
                 self.chunks.insert(number, chunk);
                 continue;
             }
-            match codec::read(&content) {
+            match codec::read(&content, &mut Budget::of_disk()) {
                 Ok(Content::Chunk(number, chunk)) => drop(self.chunks.insert(number, Arc::new(chunk))),
                 Ok(Content::Batch(batch)) => return Ok(Found::Batch(batch)),
                 Err(_) => return Ok(Found::Corrupt),
@@ -164,7 +164,7 @@ impl Reader {
     /// Unpacks a batch that this reader found; none if it or a chunk that it uses is corrupt.
     pub fn unpack(&self, batch: &PackedBatch) -> Option<Batch> {
         let chunks = batch.chunks().iter().map(|number| self.chunks.get(number).cloned());
-        batch.unpack(chunks.collect::<Option<_>>()?).ok()
+        batch.unpack(chunks.collect::<Option<_>>()?, &mut Budget::of_disk()).ok()
     }
 }
 

@@ -7,10 +7,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use loadtest::clock::parse_duration;
-use loadtest::measure::{Agent, CASES, Case, CompareError, Outcome, cases_table, compare};
+use loadtest::load::{Basis, Load};
+use loadtest::measure::{Agent, CASES, Case, CompareError, CompareOptions, Outcome, cases_table, compare};
 use loadtest::process::interrupted;
 
+/// What is measured where the options say nothing.
+const BASIS: Basis = Basis { targets: 200, series: 1000, interval: Duration::from_secs(2) };
+
 /// Runs the collector on each case in turn.
+/// Without options: 200 targets of 1000 series every 2 s.
 #[derive(Debug, Parser)]
 struct Options {
     /// The collector's binary.
@@ -19,15 +24,8 @@ struct Options {
     /// Only these cases, besides `plain`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Targets.
-    #[arg(long, default_value_t = 200)]
-    targets: usize,
-    /// Series of each target.
-    #[arg(long, default_value_t = 1000)]
-    series: usize,
-    /// How often each target is scraped.
-    #[arg(long, default_value = "2s", value_parser = parse_duration)]
-    interval: Duration,
+    #[command(flatten)]
+    load: Load,
     /// Time from the start to the measurement.
     #[arg(long, default_value = "20s", value_parser = parse_duration)]
     warmup: Duration,
@@ -64,7 +62,8 @@ async fn run(options: &Options) -> Result<bool, CompareError> {
     let mut outcomes = Vec::new();
     for case in CASES.iter().filter(wanted) {
         eprintln!("{}: {}", case.name, case.about);
-        let load = case.load(options.targets, options.series, options.interval, options.warmup, options.measure);
+        let plain = CompareOptions::new(options.load.targets(BASIS), options.load.interval(BASIS), options.warmup, options.measure);
+        let load = case.load(plain);
         let agent = Agent::collector(&options.collector);
         for measured in compare(&[agent], &load, |line| eprintln!("  {line}")).await? {
             outcomes.push(Outcome { case, measured, endpoints: load.endpoints });

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use loadtest::clock::parse_duration;
+use loadtest::load::{Basis, Load};
 use loadtest::measure::{Agent, CompareError, CompareOptions, compare, table};
 use loadtest::process::interrupted;
-use loadtest::targets::{Churn, TargetOptions};
+
+/// What is measured where the options say nothing.
+const BASIS: Basis = Basis { targets: 500, series: 1000, interval: Duration::from_secs(10) };
 
 /// Runs collector, vmagent and Prometheus agent against the same synthetic targets and sink; each agent whose path is given.
+/// Without options: 500 targets of 1000 series every 10 s.
 #[derive(Debug, Parser)]
 struct Options {
     /// The collector's binary.
@@ -26,15 +30,8 @@ struct Options {
     /// The binary of Prometheus, run in agent mode (Debian: package prometheus).
     #[arg(long)]
     prometheus: Option<PathBuf>,
-    /// Targets.
-    #[arg(long, default_value_t = 500)]
-    targets: usize,
-    /// Series of each target.
-    #[arg(long, default_value_t = 1000)]
-    series: usize,
-    /// How often each target is scraped.
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
-    interval: Duration,
+    #[command(flatten)]
+    load: Load,
     /// Time from an agent's start to its measurement.
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     warmup: Duration,
@@ -44,12 +41,6 @@ struct Options {
     /// Run the agents side by side instead of one after the other.
     #[arg(long)]
     parallel: bool,
-    /// Let lines change places from scrape to scrape.
-    #[arg(long)]
-    shuffle: bool,
-    /// Share of the series (0 to 1) that get a new identity every ten minutes.
-    #[arg(long, default_value_t = 0.0)]
-    churn: f64,
     /// Write the JSON to this file instead of standard output.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -93,15 +84,6 @@ fn agents(options: &Options) -> Vec<Agent> {
 }
 
 fn load(options: &Options) -> CompareOptions {
-    let churn = Churn { fraction: options.churn, every: Duration::from_secs(600), targets: 1.0 };
-    let targets = TargetOptions {
-        targets: options.targets,
-        series: options.series,
-        tick: options.interval,
-        shuffle: options.shuffle,
-        churn: (options.churn > 0.0).then_some(churn),
-        log_per_target: 0,
-        ..TargetOptions::default()
-    };
-    CompareOptions { parallel: options.parallel, ..CompareOptions::new(targets, options.interval, options.warmup, options.measure) }
+    let (targets, interval) = (options.load.targets(BASIS), options.load.interval(BASIS));
+    CompareOptions { parallel: options.parallel, ..CompareOptions::new(targets, interval, options.warmup, options.measure) }
 }

@@ -7,25 +7,22 @@ use std::time::Duration;
 
 use clap::Parser;
 use loadtest::clock::parse_duration;
+use loadtest::load::{Basis, Load};
 use loadtest::measure::{Agent, CompareOptions, withstand};
 use loadtest::process::interrupted;
-use loadtest::targets::TargetOptions;
+
+/// What is measured where the options say nothing.
+const BASIS: Basis = Basis { targets: 500, series: 1000, interval: Duration::from_secs(10) };
 
 /// Runs the collector through an outage of its receiver.
+/// Without options: 500 targets of 1000 series every 10 s.
 #[derive(Debug, Parser)]
 struct Options {
     /// The collector's binary.
     #[arg(long)]
     collector: PathBuf,
-    /// Targets.
-    #[arg(long, default_value_t = 500)]
-    targets: usize,
-    /// Series of each target.
-    #[arg(long, default_value_t = 1000)]
-    series: usize,
-    /// How often each target is scraped.
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
-    interval: Duration,
+    #[command(flatten)]
+    load: Load,
     /// Time from the start to the outage.
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     warmup: Duration,
@@ -37,9 +34,8 @@ struct Options {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let Options { targets, series, interval, warmup, outage, .. } = options;
-    let targets = TargetOptions { targets, series, tick: interval, log_per_target: 0, ..TargetOptions::default() };
-    let load = CompareOptions::new(targets, interval, warmup, Duration::ZERO);
+    let Options { warmup, outage, .. } = options;
+    let load = CompareOptions::new(options.load.targets(BASIS), options.load.interval(BASIS), warmup, Duration::ZERO);
     let agent = Agent::collector(&options.collector);
     let withstood = tokio::select! {
         withstood = withstand(&agent, &load, outage, |line| eprintln!("{line}")) => withstood,

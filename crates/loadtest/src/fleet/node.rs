@@ -1,5 +1,7 @@
 //! One node of a fleet: its process, its files, and what has been done to it.
 
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use tokio::process::Command;
 use super::status::Pages;
 use super::{FleetError, Launch, Plan, system};
 use crate::process::{Port, Process, ProcessError, Signal, Stopped};
+use crate::relay::Relay;
 
 /// Ports can be taken between their choice and the node's start; then another is tried this often.
 const PORT_TRIES: usize = 5;
@@ -41,6 +44,7 @@ pub struct Node {
     dir: PathBuf,
     inner: Mutex<Inner>,
     pages: Pages,
+    relay: Option<Relay>,
 }
 
 #[derive(Debug)]
@@ -57,8 +61,10 @@ impl Node {
         let dir = plan.dir.join(name);
         std::fs::create_dir_all(&dir).map_err(|source| system(format!("can't make {}", dir.display()), source))?;
         let held = Port::hold().map_err(|source| system(format!("a port for {name}"), source))?;
+        let relay = plan.options.relays.then(|| Relay::start(name, &plan.cuts)).transpose();
+        let relay = relay.map_err(|source| system(format!("a relay for {name}"), source))?;
         let inner = Inner { port: held.number(), held: Some(held), state: State::Starting, process: None };
-        Ok(Self { plan: Arc::clone(plan), name: name.to_owned(), dir, inner: Mutex::new(inner), pages: Pages::default() })
+        Ok(Self { plan: Arc::clone(plan), name: name.to_owned(), dir, inner: Mutex::new(inner), pages: Pages::default(), relay })
     }
 
     /// Its name in the cluster.
@@ -73,13 +79,19 @@ impl Node {
         format!("127.0.0.1:{}", self.inner.lock().port)
     }
 
+    /// `127.0.0.1:port` by which other nodes reach it.
+    #[must_use]
+    pub fn advertised(&self) -> String {
+        self.relay.as_ref().map_or_else(|| self.address(), |relay| relay.address().to_string())
+    }
+
     /// The address of one of its pages.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
-    /// Where its storage and log are.
+    /// Where its configuration, storage and log are.
     #[must_use]
     pub fn dir(&self) -> &std::path::Path {
         &self.dir
@@ -167,11 +179,33 @@ impl Node {
     fn spawn(&self, peers: &[String]) -> Result<Arc<Process>, FleetError> {
         let mut inner = self.inner.lock();
         inner.state = State::Starting;
+        self.write_config(&self.plan.config.lock())?;
+        if let Some(relay) = &self.relay {
+            relay.lead_to((Ipv4Addr::LOCALHOST, inner.port).into());
+        }
         drop(inner.held.take());
         let command = self.command(inner.port, peers);
         let process = Arc::new(Process::spawn(&self.name, command, &self.dir.join("log"))?);
         inner.process = Some(Arc::clone(&process));
         Ok(process)
+    }
+
+    /// Writes another configuration and has it loaded.
+    ///
+    /// # Errors
+    /// The file can't be written, or the node refuses it.
+    pub async fn reconfigure(&self, text: &str) -> Result<(), FleetError> {
+        self.write_config(text)?;
+        self.reload().await.map_err(|error| FleetError::Reload { name: self.name.clone(), reason: error.to_string() })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.join("config.alloy")
+    }
+
+    fn write_config(&self, text: &str) -> Result<(), FleetError> {
+        let config = self.config();
+        std::fs::write(&config, text).map_err(|source| system(format!("can't write {}", config.display()), source))
     }
 
     fn another_port(&self) -> Result<(), FleetError> {
@@ -184,11 +218,14 @@ impl Node {
 
     fn command(&self, port: u16, peers: &[String]) -> Command {
         let options = &self.plan.options;
-        let mut command = Command::new(&options.binary);
+        let mut words = options.runner.iter().map(OsString::from).chain([options.binary.clone().into()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COLLECTOR_")) {
             command.env_remove(name);
         }
         command.envs(options.environment.iter().cloned()).current_dir(&self.dir);
+        let advertised = self.relay.as_ref().map_or_else(|| format!("127.0.0.1:{port}"), |relay| relay.address().to_string());
         match options.launch {
             Launch::Join if !peers.is_empty() => command.arg("join").arg("--peers").arg(peers.join(",")),
             _ if peers.is_empty() => command.args(["run", "--cluster.enabled=true"]),
@@ -197,11 +234,11 @@ impl Node {
         command
             .arg(format!("--cluster.name={}", options.cluster_name))
             .arg(format!("--cluster.node-name={}", self.name))
-            .arg(format!("--cluster.advertise-address=127.0.0.1:{port}"))
+            .arg(format!("--cluster.advertise-address={advertised}"))
             .arg(format!("--server.http.listen-addr=127.0.0.1:{port}"))
             .arg(format!("--storage.path={}", self.dir.join("data").display()))
             .args(&options.arguments)
-            .arg(&self.plan.config);
+            .arg(self.config());
         command
     }
 

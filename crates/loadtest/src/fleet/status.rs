@@ -100,6 +100,14 @@ impl Node {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Has it read its configuration again.
+    ///
+    /// # Errors
+    /// No answer within two seconds, or the reason why it kept the old one.
+    pub async fn reload(&self) -> Result<(), FetchError> {
+        self.pages().0.get_ok(&self.url("/-/reload")).await.map(|_| ())
+    }
+
     /// Whether it says that it is ready to work.
     pub async fn is_ready(&self) -> bool {
         self.pages().0.get_ok(&self.url("/-/ready")).await.is_ok()

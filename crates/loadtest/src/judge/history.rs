@@ -63,9 +63,14 @@ impl History {
         }
     }
 
+    /// The sample of a time.
+    pub(crate) fn at(&self, ts_ms: i64) -> Option<&Sample> {
+        self.samples.binary_search_by_key(&ts_ms, |s| s.ts_ms).ok().map(|at| &self.samples[at])
+    }
+
     /// Whether there is a sample of this time that is no marker.
     pub(crate) fn has_real(&self, ts_ms: i64) -> bool {
-        self.samples.binary_search_by_key(&ts_ms, |s| s.ts_ms).is_ok_and(|at| !self.samples[at].is_stale())
+        self.at(ts_ms).is_some_and(|s| !s.is_stale())
     }
 
     /// All samples in time order, markers too.

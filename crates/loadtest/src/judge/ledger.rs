@@ -28,7 +28,7 @@ pub struct Totals {
     pub conflicts: u64,
     /// Samples older than the series' newest.
     pub disorders: u64,
-    /// Markers that a sample followed within two intervals.
+    /// Markers that a sample followed within two intervals, though the target had answered.
     pub false_stale: u64,
     /// Markers that came more than two and a half intervals after the last sample.
     pub late_stale: u64,
@@ -83,6 +83,8 @@ pub(crate) struct Found {
     pub(crate) gaps: u64,
     pub(crate) duplicate: bool,
     pub(crate) false_stale: bool,
+    /// When the marker was that a sample has followed too soon; 0 without one.
+    pub(crate) marker_ms: i64,
     pub(crate) late_stale: bool,
 }
 
@@ -149,7 +151,7 @@ fn compare(entry: &Entry, ts_ms: i64, stale: bool, interval_ms: i64) -> Found {
         return Found { late_stale: entry.last_bits != STALE_NAN_BITS && 2 * since > 5 * interval_ms, ..Found::default() };
     }
     if entry.last_bits == STALE_NAN_BITS {
-        return Found { false_stale: ts_ms - entry.last_ms <= 2 * interval_ms, ..Found::default() };
+        return Found { false_stale: ts_ms - entry.last_ms <= 2 * interval_ms, marker_ms: entry.last_ms, ..Found::default() };
     }
     if 2 * since < interval_ms {
         return Found { duplicate: true, ..Found::default() };
@@ -203,7 +205,8 @@ mod tests {
     #[test]
     fn a_marker_that_is_followed_soon_was_false_and_an_end_is_no_gap() {
         assert!(play(&[(1000, ONE), (2000, STALE_NAN_BITS), (3000, ONE)])[2].false_stale);
-        assert_eq!(play(&[(1000, ONE), (2000, STALE_NAN_BITS), (9000, ONE)])[2], Found::default());
+        let ended = play(&[(1000, ONE), (2000, STALE_NAN_BITS), (9000, ONE)])[2];
+        assert_eq!((ended.false_stale, ended.gaps), (false, 0));
     }
 
     #[test]

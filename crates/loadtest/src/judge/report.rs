@@ -36,6 +36,10 @@ pub struct TargetScore {
     pub longest_gap: u64,
     /// Scrapes of which fewer samples arrived than usually.
     pub partial: u64,
+    /// Samples that its answered scrapes should have brought: slots times what a scrape brings usually.
+    pub expected_samples: u64,
+    /// Samples that they brought.
+    pub samples: u64,
     /// Largest distance of a sample from the middle of its slot, in milliseconds.
     pub deviation_ms: i64,
     /// Longest way from a sample's timestamp to its arrival, in milliseconds.

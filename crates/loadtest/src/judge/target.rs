@@ -122,6 +122,17 @@ impl Target {
         self.probe.real().next().is_some() || self.up.real().any(|s| s.value() == 1.0)
     }
 
+    /// Whether it did not answer at a time, as its `up` says.
+    pub(crate) fn was_silent(&self, ts_ms: i64) -> bool {
+        self.up.at(ts_ms).is_some_and(|s| !s.is_stale() && s.value() == 0.0)
+    }
+
+    /// The first sample after a time that shows that somebody scraped it.
+    pub(crate) fn first_after(&self, after_ms: i64) -> Option<i64> {
+        let history = if self.up.real().next().is_some() { &self.up } else { &self.probe };
+        history.real().map(|s| s.ts_ms).find(|ts| *ts > after_ms)
+    }
+
     fn count(&mut self, ts_ms: i64) {
         match self.counts.binary_search_by_key(&ts_ms, |(ts, _)| *ts) {
             Ok(at) => self.counts[at].1 += 1,
@@ -147,7 +158,7 @@ impl Target {
         let inside = |s: &&Sample| (first..end).contains(&grid.slot(s.ts_ms));
         score.deviation_ms = self.up.real().filter(inside).map(|s| grid.deviation(s.ts_ms)).max().unwrap_or(0);
         score.lag_ms = self.probe.real().filter(inside).map(|s| s.arrival_ms - s.ts_ms).max().unwrap_or(0);
-        score.partial = self.partial(grid, first, end);
+        self.weigh(&mut score, grid, first, end);
         score
     }
 
@@ -162,8 +173,8 @@ impl Target {
         (first < end).then_some((first, end))
     }
 
-    /// Scrapes in the window that brought fewer samples than most, though the target answered.
-    fn partial(&self, grid: Grid, first: i64, end: i64) -> u64 {
+    /// How many samples the window's scrapes brought, and which of them brought fewer than most, though the target answered.
+    fn weigh(&self, score: &mut TargetScore, grid: Grid, first: i64, end: i64) {
         let answered = |ts: i64| self.probe.has_real(ts);
         let mut frequency: HashMap<u32, u32> = HashMap::new();
         for (ts, count) in &self.counts {
@@ -171,9 +182,13 @@ impl Target {
                 *frequency.entry(*count).or_default() += 1;
             }
         }
-        let Some((usual, _)) = frequency.into_iter().max_by_key(|(count, times)| (*times, *count)) else { return 0 };
-        let short = |(ts, count): &&(i64, u32)| *count < usual && answered(*ts) && (first..end).contains(&grid.slot(*ts));
-        self.counts.iter().filter(short).count() as u64
+        let Some((usual, _)) = frequency.into_iter().max_by_key(|(count, times)| (*times, *count)) else { return };
+        let inside = |(ts, _): &&(i64, u32)| answered(*ts) && (first..end).contains(&grid.slot(*ts));
+        for (_, count) in self.counts.iter().filter(inside) {
+            score.samples += u64::from(*count);
+            score.partial += u64::from(*count < usual);
+        }
+        score.expected_samples = (score.expected - score.unanswered) * u64::from(usual);
     }
 }
 

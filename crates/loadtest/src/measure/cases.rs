@@ -1,9 +1,7 @@
 //! Loads that differ from the plain one in one respect, and what each may cost next to it: the collector alone, one case after the other.
 
-use std::time::Duration;
-
 use super::compare::{CompareOptions, Measured};
-use crate::targets::{Churn, TargetOptions};
+use crate::targets::Churn;
 
 /// One respect in which a load differs from the plain one.
 pub struct Case {
@@ -67,11 +65,10 @@ impl Case {
         CASES.iter().find(|case| case.name == name)
     }
 
-    /// The load: `targets` of `series` every `interval`.
+    /// The plain load, made different.
     #[must_use]
-    pub fn load(&self, targets: usize, series: usize, interval: Duration, warmup: Duration, measure: Duration) -> CompareOptions {
-        let targets = TargetOptions { targets, series, tick: interval, log_per_target: 0, ..TargetOptions::default() };
-        let mut options = CompareOptions::new(targets, interval, warmup, measure);
+    pub fn load(&self, plain: CompareOptions) -> CompareOptions {
+        let mut options = plain;
         (self.change)(&mut options);
         options
     }
@@ -117,11 +114,13 @@ pub fn cases_table(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::targets::TargetOptions;
 
     #[test]
     fn each_case_differs_from_the_plain_one_and_has_a_name_of_its_own() {
-        let second = Duration::from_secs(1);
-        let shown = |case: &Case| format!("{:?}", case.load(100, 1000, second, second, second));
+        let second = std::time::Duration::from_secs(1);
+        let plain = CompareOptions::new(TargetOptions { targets: 100, series: 1000, ..TargetOptions::default() }, second, second, second);
+        let shown = |case: &Case| format!("{:?}", case.load(plain.clone()));
         for (at, case) in CASES.iter().enumerate().skip(1) {
             assert_ne!(shown(case), shown(&CASES[0]), "{}", case.name);
             assert!(CASES[..at].iter().all(|other| other.name != case.name));

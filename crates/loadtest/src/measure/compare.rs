@@ -210,11 +210,14 @@ struct Figures {
     stats: ProcessStats,
     received: Received,
     served: u64,
+    /// Of all targets.
+    series: u64,
 }
 
 impl Figures {
     fn take(process: &Process, receiver: &Receiver, targets: &Targets) -> Result<Self, CompareError> {
-        Ok(Self { at: Instant::now(), stats: stats(process)?, received: receiver.received(), served: targets.served_total() })
+        let series = (0..targets.len()).map(|t| targets.series(t) as u64).sum();
+        Ok(Self { at: Instant::now(), stats: stats(process)?, received: receiver.received(), served: targets.served_total(), series })
     }
 
     fn since(&self, before: &Self, agent: &str, options: &CompareOptions, share: u64, rss_bytes: u64) -> Measured {
@@ -223,18 +226,17 @@ impl Figures {
         let scrapes = (self.served - before.served) / share;
         let cpu_seconds = self.stats.cpu_seconds - before.stats.cpu_seconds;
         let per = |value: f64, count: u64| if count == 0 { f64::NAN } else { value / count as f64 };
-        let load = &options.targets;
         Measured {
             agent: agent.to_owned(),
             seconds,
             scrapes,
-            expected_scrapes: (load.targets as f64 * seconds / options.interval.as_secs_f64()).round() as u64,
+            expected_scrapes: (options.targets.targets as f64 * seconds / options.interval.as_secs_f64()).round() as u64,
             samples,
             samples_per_scrape: per(samples as f64, scrapes),
             cpu_seconds,
             cpu_us_per_sample: per(cpu_seconds * 1e6, samples),
             rss_bytes,
-            rss_bytes_per_series: per(rss_bytes as f64, (load.targets * load.series) as u64),
+            rss_bytes_per_series: per(rss_bytes as f64, self.series),
             peak_rss_bytes: self.stats.peak_rss_bytes,
             wire_bytes_per_sample: per((self.received.wire_bytes - before.received.wire_bytes) as f64, samples),
             samples_per_request: per(samples as f64, self.received.accepted - before.received.accepted),

@@ -33,7 +33,8 @@ pub struct Withstood {
     pub disk_bytes_per_sample: f64,
     /// Seconds from its end until everything that was scraped had come.
     pub recovery_seconds: f64,
-    /// Samples that were scraped and had not come when the agent had ended; those of scrapes that its end broke off are among them.
+    /// Samples that were scraped and had not come when the agent had ended; those of scrapes that its end broke off are among them. Markers of
+    /// series that end come on top of what was scraped, so that churn makes it less.
     pub missing: i64,
 }
 
@@ -48,8 +49,8 @@ pub async fn withstand(agent: &Agent, options: &CompareOptions, outage: Duration
     let process = start(agent, dir.path().to_owned(), &targets, &receiver, options).await?;
     progress(&format!("ready, warming up for {:?}", options.warmup));
     tokio::time::sleep(options.warmup).await;
-    let per_scrape = options.targets.series as u64 + REPORT_SAMPLES;
-    let scraped = || targets.served_total() * per_scrape;
+    let per_scrape: Vec<u64> = (0..targets.len()).map(|t| targets.series(t) as u64 + REPORT_SAMPLES).collect();
+    let scraped = || per_scrape.iter().enumerate().map(|(target, samples)| targets.served(target) * samples).sum::<u64>();
     let (before, scraped_before) = (stats(&process)?, scraped());
     progress(&format!("the receiver fails for {outage:?}"));
     receiver.faults().fail(Failure { status: 503, retry_after: None }, Lasts::UntilHealed);
@@ -60,7 +61,7 @@ pub async fn withstand(agent: &Agent, options: &CompareOptions, outage: Duration
     receiver.faults().heal();
     let healed = Instant::now();
     // What one second brings may be under way.
-    let under_way = (options.targets.targets as f64 * per_scrape as f64 / options.interval.as_secs_f64()) as u64;
+    let under_way = (per_scrape.iter().sum::<u64>() as f64 / options.interval.as_secs_f64()) as u64;
     while receiver.received().samples + under_way < scraped() {
         if healed.elapsed() > READY_WITHIN + 10 * outage {
             let late = std::io::Error::other(format!("{} samples are missing", scraped() - receiver.received().samples));

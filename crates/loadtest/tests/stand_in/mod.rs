@@ -66,6 +66,7 @@ pub fn main() {
         scrapes: behaviour.starts_with("scrape"),
         loses_on_leave: behaviour == "scrape, lose on leave",
         doubles_on_join: behaviour == "scrape, double on join" && value("--cluster.node-name") == "node-4",
+        refuses_reload: behaviour == "scrape, no reload",
         owned: Mutex::default(),
         sent: AtomicUsize::new(0),
         leaving: AtomicBool::new(false),
@@ -81,6 +82,7 @@ struct Node {
     scrapes: bool,
     loses_on_leave: bool,
     doubles_on_join: bool,
+    refuses_reload: bool,
     /// When it last scraped a target.
     owned: Mutex<HashMap<String, i64>>,
     sent: AtomicUsize,
@@ -101,7 +103,8 @@ impl Config {
         let quoted = |line: &str| line.split('"').nth(1).unwrap().to_owned();
         let mut urls = text.lines().filter(|l| l.contains("\"http://")).map(quoted);
         let interval = text.lines().find(|l| l.contains("scrape_interval")).map(quoted).unwrap();
-        let claims = path.parent().unwrap().join("claims");
+        // Next to the folders of the nodes, for all of them.
+        let claims = path.parent().unwrap().parent().unwrap().join("claims");
         std::fs::create_dir_all(&claims).unwrap();
         Self {
             claims,
@@ -208,7 +211,8 @@ impl Node {
             let len = stream.read(&mut request).await.unwrap_or(0);
             let path = String::from_utf8_lossy(&request[..len]).split(' ').nth(1).unwrap_or_default().to_owned();
             let body = self.page(&path);
-            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let status = if path == "/-/reload" && self.refuses_reload { "400 Bad Request" } else { "200 OK" };
+            let reply = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
             let _ = stream.write_all(reply.as_bytes()).await;
         }
     }

@@ -59,7 +59,7 @@ impl ServerCertVerifier for PinnedToo {
     }
 }
 
-fn is_authority_shown(error: &rustls::Error) -> bool {
+pub(crate) fn is_authority_shown(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }

@@ -170,6 +170,14 @@ impl Authority {
         Signed { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
+    /// A certificate that is good until the beginning of a year.
+    pub fn sign_until(&self, name: &str, last_year: i32) -> Signed {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        Signed { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+    }
+
     /// A server for `name`; if `clients` is given, it wants certificates signed by that authority.
     pub fn acceptor(&self, name: &str, clients: Option<&Authority>) -> TlsAcceptor {
         self.sign(name).acceptor(clients, rustls::ALL_VERSIONS)

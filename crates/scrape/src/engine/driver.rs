@@ -7,12 +7,14 @@ use hashbrown::HashMap;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::engine::entry::{Active, Entry};
+use crate::engine::entry::{Active, Entry, adopt};
 use crate::engine::inbox::{Order, Released, Told};
 use crate::engine::job::Job;
+use crate::engine::release::{Release, Releases};
 use crate::engine::schedule::Schedule;
+use crate::engine::set::of_key;
 use crate::engine::work::{Work, consume};
-use crate::engine::{Ending, Ownership, Released as State, Shared};
+use crate::engine::{Ending, Ownership, Shared};
 use crate::handover::Handover;
 use crate::target::Target;
 
@@ -30,14 +32,17 @@ const MAX_LEAVING_MS: i64 = 60_000;
 pub(super) struct Driver {
     shared: Arc<Shared>,
     job: Arc<Job>,
-    /// Number of targets in the set; entries that are leaving don't count.
-    targets: usize,
+    /// The set, by key; entries that are leaving are not in it.
+    targets: Arc<[Arc<Target>]>,
+    /// By the targets' names.
     entries: HashMap<u64, Entry>,
-    /// The keys that are this node's, with their first slots, whether their targets are in the set or not.
+    /// The keys that are this node's, whether their targets are in the set or not, with the first slot that none of these has begun.
     held: HashMap<u64, u64>,
+    releases: Releases,
     schedule: Schedule,
     running: JoinSet<Box<Active>>,
-    keys: HashMap<Id, u64>,
+    /// Names and keys of the targets that are being scraped.
+    tasks: HashMap<Id, (u64, u64)>,
     syncs: u64,
     stopping: Option<Ending>,
 }
@@ -47,12 +52,13 @@ impl Driver {
         Self {
             shared,
             job,
-            targets: 0,
+            targets: Arc::default(),
             entries: HashMap::new(),
             held: HashMap::new(),
+            releases: Releases::default(),
             schedule: Schedule::default(),
             running: JoinSet::new(),
-            keys: HashMap::new(),
+            tasks: HashMap::new(),
             syncs: 0,
             stopping: None,
         }
@@ -86,7 +92,7 @@ impl Driver {
         let told = self.shared.inbox.take();
         let Told { set, disown_all, orders, releases_before, releases, stop, .. } = told;
         if let Some(set) = set {
-            self.set(set.job, &set.targets);
+            self.set(set.job, set.targets);
         }
         if disown_all {
             let keys: Vec<u64> = self.held.keys().copied().collect();
@@ -111,60 +117,65 @@ impl Driver {
         }
     }
 
-    fn set(&mut self, job: Arc<Job>, targets: &[Arc<Target>]) {
+    fn set(&mut self, job: Arc<Job>, targets: Arc<[Arc<Target>]>) {
         self.syncs += 1;
         self.job = job;
-        self.targets = targets.len();
-        for target in targets {
-            self.add(target);
-        }
-        let gone: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.sync != self.syncs).map(|(key, _)| *key).collect();
-        gone.into_iter().for_each(|key| self.remove(key));
+        self.targets = targets.clone();
+        let lost = targets.iter().filter(|target| self.add(target)).count();
+        self.flush_after(lost);
+        let gone: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.sync != self.syncs).map(|(id, _)| *id).collect();
+        gone.into_iter().for_each(|id| self.remove(id));
         let entries = &self.entries;
-        self.schedule.tidy(entries.len(), |key, generation| entries.get(&key).is_some_and(|entry| entry.generation == generation));
+        self.schedule.tidy(entries.len(), |id, generation| entries.get(&id).is_some_and(|entry| entry.generation == generation));
     }
 
-    /// Adds a target of the set, or takes over its new version.
-    fn add(&mut self, target: &Arc<Target>) {
-        let (key, slots) = (target.key, &*self.shared.parts.slots);
-        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(target.clone(), slots));
+    /// Adds a target of the set, or takes over its new version. Whether it was given up for that.
+    fn add(&mut self, target: &Arc<Target>) -> bool {
+        let (id, slots) = (target.id, &*self.shared.parts.slots);
+        let entry = self.entries.entry(id).or_insert_with(|| Entry::new(target.clone(), slots));
         entry.sync = self.syncs;
         let moved = entry.update(target.clone(), slots);
         let returned = entry.leaving.take().is_some();
-        let is_ours = self.job.config.ownership == Ownership::All || self.held.contains_key(&key);
+        let held = self.held.get(&target.key).copied();
+        let is_ours = self.job.config.ownership == Ownership::All || held.is_some();
         match (entry.owned, is_ours) {
-            (true, true) if moved || returned => self.begin(key, None),
-            (false, true) => self.begin(key, self.held.get(&key).copied()),
-            (true, false) => self.give_up(key),
-            _ => {}
+            (true, true) if moved || returned => self.begin(id, None),
+            (true, true) => target.status.lock().owned = true,
+            (false, true) => self.begin(id, held),
+            (true, false) => return self.give_up(id),
+            (false, false) => {}
         }
+        false
     }
 
     /// Takes a target out that has left the set.
-    fn remove(&mut self, key: u64) {
+    fn remove(&mut self, id: u64) {
         let now = self.now();
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.leaving.is_some() {
             return;
         }
-        if entry.owned {
-            self.shared.parts.metrics.owned.dec();
-            entry.target.status.lock().owned = false;
+        if !entry.owned {
+            // What a scrape may still bring belongs to whoever took it over.
+            self.entries.remove(&id);
+            return;
         }
-        if !entry.running && entry.active.is_none() {
-            self.entries.remove(&key);
+        self.shared.parts.metrics.owned.dec();
+        entry.target.status.lock().owned = false;
+        if entry.is_fresh() {
+            self.entries.remove(&id);
             return;
         }
         let due = entry.table.instant(entry.table.next_after(now)).min(now + MAX_LEAVING_MS);
         (entry.owned, entry.leaving, entry.waiting) = (false, Some(due), None);
         entry.generation += 1;
-        self.schedule.add(due, key, entry.generation);
+        self.schedule.add(due, id, entry.generation);
     }
 
     /// Begins to scrape a target, at a slot or at the next one.
-    fn begin(&mut self, key: u64, first: Option<u64>) {
+    fn begin(&mut self, id: u64, first: Option<u64>) {
         let now = self.now();
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         if !std::mem::replace(&mut entry.owned, true) {
             self.shared.parts.metrics.owned.inc();
         }
@@ -178,96 +189,111 @@ impl Driver {
         // No slot twice, however often a target comes and goes.
         entry.next = entry.begun.map_or(next, |begun| next.max(begun + 1));
         entry.generation += 1;
-        self.schedule.add(entry.table.instant(entry.next), key, entry.generation);
+        self.schedule.add(entry.table.instant(entry.next), id, entry.generation);
     }
 
     fn own(&mut self, key: u64, first_slot: u64, state: Option<&[u8]>) {
         self.held.insert(key, first_slot);
-        let handover = state.map(Handover::decode).transpose().unwrap_or_else(|error| {
+        let left = state.map_or(Ok(Vec::new()), Handover::decode).unwrap_or_else(|error| {
             tracing::warn!(%error, key, "a target comes without the state of the node that had it");
-            None
+            Vec::new()
         });
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.leaving.is_none()) else { return };
-        if entry.active.is_none() && !entry.running {
-            entry.handover = handover;
-        }
-        self.begin(key, Some(first_slot));
+        let targets = self.targets.clone();
+        let targets = of_key(&targets, key);
+        adopt(left, targets, &mut self.entries, self.job.config.extra_metrics);
+        targets.iter().for_each(|target| self.begin(target.id, Some(first_slot)));
     }
 
     fn disown(&mut self, key: u64) {
         self.held.remove(&key);
         if self.job.config.ownership == Ownership::Assigned {
-            self.give_up(key);
+            self.give_up_key(key);
         }
     }
 
-    /// Stops scraping a target without a word about its series.
-    fn give_up(&mut self, key: u64) {
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned) else { return };
+    fn give_up_key(&mut self, key: u64) {
+        let targets = self.targets.clone();
+        let lost = of_key(&targets, key).iter().filter(|target| self.give_up(target.id)).count();
+        self.flush_after(lost);
+    }
+
+    /// Stops scraping a target without a word about its series, if it is scraped here. To be followed by [`Self::flush_after`].
+    fn give_up(&mut self, id: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.owned) else { return false };
         entry.forget();
         entry.target.status.lock().owned = false;
         self.shared.parts.metrics.owned.dec();
         self.shared.parts.metrics.moved.inc();
-        self.shared.parts.sink.flush();
+        true
     }
 
-    fn release(&mut self, key: u64, release: Released) {
+    /// Sends on what targets that were given up have brought.
+    fn flush_after(&self, lost: usize) {
+        if lost > 0 {
+            self.shared.parts.sink.flush();
+        }
+    }
+
+    fn release(&mut self, key: u64, asked: Released) {
         self.held.remove(&key);
+        let mut release = Release::new(asked);
         // Where all targets are this node's, none is given to another.
         let assigned = self.job.config.ownership == Ownership::Assigned;
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.owned && assigned) else {
-            let _ = release.reply.send(State::default());
-            return;
-        };
-        if entry.running {
-            entry.releases.push(release);
-        } else {
-            let _ = release.reply.send(left(entry.begun, entry.active.as_deref(), release.max_state));
+        if assigned {
+            for target in of_key(&self.targets, key) {
+                if let Some(entry) = self.entries.get_mut(&target.id).filter(|entry| entry.owned) {
+                    release.add(entry);
+                }
+            }
         }
-        self.give_up(key);
+        self.releases.take(key, release);
+        if assigned {
+            self.give_up_key(key);
+        }
     }
 
     fn start_due(&mut self) {
         loop {
             let now = self.now();
-            let Some((key, generation)) = self.schedule.take(now) else { return };
-            let Some(entry) = self.entries.get(&key).filter(|entry| entry.generation == generation) else { continue };
+            let Some((id, generation)) = self.schedule.take(now) else { return };
+            let Some(entry) = self.entries.get(&id).filter(|entry| entry.generation == generation) else { continue };
             if entry.leaving.is_some() {
-                self.end(key, now);
+                self.end(id, now);
             } else {
-                self.slot(key, now);
+                self.slot(id, now);
             }
         }
     }
 
     /// Ends the series of a target that has left the set.
-    fn end(&mut self, key: u64, now: i64) {
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.running) else { return };
+    fn end(&mut self, id: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.running.is_none()) else { return };
         if let Some(mut active) = entry.active.take() {
             let timestamp = now.max(active.last_timestamp.saturating_add(1));
             consume(&self.shared, active.end(timestamp));
         }
-        self.entries.remove(&key);
+        self.entries.remove(&id);
     }
 
     /// A slot has begun.
-    fn slot(&mut self, key: u64, now: i64) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+    fn slot(&mut self, id: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         let slot = entry.table.slot_at(now).max(entry.next);
         let mut skipped = slot - entry.next;
         entry.next = slot + 1;
-        self.schedule.add(entry.table.instant(entry.next), key, entry.generation);
-        if entry.running {
+        self.schedule.add(entry.table.instant(entry.next), id, entry.generation);
+        if entry.running.is_some() {
             skipped += u64::from(entry.waiting.replace(slot).is_some());
             self.shared.parts.metrics.skipped.inc_by(skipped);
         } else {
             self.shared.parts.metrics.skipped.inc_by(skipped);
-            self.scrape(key, slot, now);
+            self.scrape(id, slot, now);
         }
     }
 
-    fn scrape(&mut self, key: u64, slot: u64, now: i64) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+    fn scrape(&mut self, id: u64, slot: u64, now: i64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let key = entry.target.key;
         if !self.shared.parts.slots.begin(key, slot) {
             self.shared.parts.metrics.held_back.inc();
             return;
@@ -284,49 +310,48 @@ impl Driver {
             return;
         }
         active.refit(&entry.target, &self.job);
-        entry.begun = Some(slot);
-        entry.running = true;
-        let forced = self.job.target_limit(self.targets);
+        let forced = self.job.target_limit(self.targets.len());
         let work = Work { shared: self.shared.clone(), active, timestamp, forced };
-        let task = self.running.spawn(work.run());
-        self.keys.insert(task.id(), key);
+        let task = self.running.spawn(work.run()).id();
+        (entry.begun, entry.running) = (Some(slot), Some(task));
+        self.tasks.insert(task, (id, key));
+        if let Some(first) = self.held.get_mut(&key) {
+            *first = slot.saturating_add(1).max(*first);
+        }
     }
 
     fn finished(&mut self, finished: Result<(Id, Box<Active>), JoinError>) {
-        let (id, active) = match finished {
-            Ok((id, active)) => (id, Some(active)),
+        let (task, active) = match finished {
+            Ok((task, active)) => (task, Some(active)),
             Err(error) => {
                 tracing::error!(%error, "a scrape has ended abnormally; its target begins anew");
                 (error.id(), None)
             }
         };
-        let Some(key) = self.keys.remove(&id) else { return };
+        let Some((id, key)) = self.tasks.remove(&task) else { return };
         let now = self.now();
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.running = false;
-        for release in std::mem::take(&mut entry.releases) {
-            let _ = release.reply.send(left(entry.begun, active.as_deref(), release.max_state));
-        }
+        self.releases.finished(key, task, active.as_deref());
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.running == Some(task)) else { return self.flush_after(1) };
+        entry.running = None;
         if !entry.owned && entry.leaving.is_none() {
             // Given up meanwhile. What the scrape brought has been handed on after the flush.
-            self.shared.parts.sink.flush();
-            return;
+            return self.flush_after(1);
         }
         entry.active = active;
         let waiting = entry.waiting.take();
         if entry.leaving.is_some_and(|due| due <= now) {
             // Its instant came while it was being scraped.
-            self.end(key, now);
+            self.end(id, now);
         } else if let Some(slot) = waiting {
-            self.late(key, slot, now);
+            self.late(id, slot, now);
         }
     }
 
     /// A slot that had to wait for the scrape before: better late than never, as long as it lasts.
-    fn late(&mut self, key: u64, slot: u64, now: i64) {
-        let lasts = self.entries.get(&key).is_some_and(|entry| now < entry.table.instant(slot + 1));
+    fn late(&mut self, id: u64, slot: u64, now: i64) {
+        let lasts = self.entries.get(&id).is_some_and(|entry| now < entry.table.instant(slot + 1));
         if lasts && self.stopping.is_none() {
-            self.scrape(key, slot, now);
+            self.scrape(id, slot, now);
         } else {
             self.shared.parts.metrics.skipped.inc();
         }
@@ -345,9 +370,4 @@ impl Driver {
         self.shared.parts.metrics.owned.sub(self.entries.values().filter(|entry| entry.owned).count() as i64);
         self.shared.parts.sink.flush();
     }
-}
-
-/// What a target leaves to another node.
-fn left(last_slot: Option<u64>, active: Option<&Active>, max_state: usize) -> State {
-    State { last_slot, state: active.and_then(|active| active.handover().encode(max_state)) }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use http::Uri;
 use model::{Batch, Layout};
 use prometheus::Histogram;
+use tokio::task::Id;
 use tokio::time::Instant;
 
-use crate::engine::inbox::Released;
 use crate::engine::job::Job;
 use crate::fetch::RequestParts;
 use crate::handover::Handover;
@@ -31,13 +32,12 @@ pub(super) struct Entry {
     pub(super) begun: Option<u64>,
     /// There if it has been scraped here and no scrape is under way.
     pub(super) active: Option<Box<Active>>,
-    pub(super) running: bool,
+    /// The scrape that is under way.
+    pub(super) running: Option<Id>,
     /// A slot that began while a scrape was under way.
     pub(super) waiting: Option<u64>,
     /// What another node left, until the first scrape.
     pub(super) handover: Option<Handover>,
-    /// Those who wait for the scrape that is under way.
-    pub(super) releases: Vec<Released>,
     /// The sync that last saw it.
     pub(super) sync: u64,
 }
@@ -53,10 +53,9 @@ impl Entry {
             next: 0,
             begun: None,
             active: None,
-            running: false,
+            running: None,
             waiting: None,
             handover: None,
-            releases: Vec::new(),
             sync: 0,
         }
     }
@@ -70,6 +69,11 @@ impl Entry {
             self.begun = None;
         }
         moved
+    }
+
+    /// Nothing was scraped here that a scrape would have to end or go on with.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.active.is_none() && self.running.is_none()
     }
 
     /// Forgets everything but the target itself.
@@ -148,7 +152,38 @@ impl Active {
 
     /// What another node needs to go on.
     pub(super) fn handover(&self) -> Handover {
-        Handover { live: self.series.live(), last_timestamp: self.last_timestamp }
+        let Target { id, labels, .. } = &*self.target;
+        Handover { id: *id, labels: labels.clone(), live: self.series.live(), last_timestamp: self.last_timestamp }
+    }
+}
+
+/// Gives the targets of a key what another node left of them, unless they have been scraped here since. What it left of targets that are
+/// not known here, because their labels differ, is ended by one that is: nobody else would.
+pub(super) fn adopt(left: Vec<Handover>, targets: &[Arc<Target>], entries: &mut HashMap<u64, Entry>, extra_metrics: bool) {
+    let mut orphans: Vec<Handover> = Vec::new();
+    for handover in left {
+        let known = targets.iter().any(|target| target.id == handover.id);
+        match entries.get_mut(&handover.id).filter(|_| known) {
+            Some(entry) if entry.is_fresh() => entry.handover = Some(handover),
+            Some(_) => {}
+            None => orphans.push(handover),
+        }
+    }
+    let fresh = targets.iter().find(|target| entries.get(&target.id).is_some_and(Entry::is_fresh));
+    let Some(heir) = fresh.filter(|_| !orphans.is_empty()).and_then(|target| entries.get_mut(&target.id)) else { return };
+    let Target { id, labels, .. } = &*heir.target;
+    let none = || Handover { id: *id, labels: labels.clone(), live: Arc::default(), last_timestamp: i64::MIN };
+    let own = heir.handover.take().unwrap_or_else(none);
+    heir.handover = Some(orphans.iter().fold(own, |own, orphan| own.with_orphan(orphan, extra_metrics)));
+}
+
+impl Handover {
+    /// This target's state with the series of another one, to be ended by its next scrape.
+    fn with_orphan(self, orphan: &Self, extra_metrics: bool) -> Self {
+        let report = ReportSeries::new(0, &orphan.labels, extra_metrics, false);
+        let layouts = [&*self.live, &*orphan.live, &**report.layout()];
+        let chunks = layouts.into_iter().flat_map(|layout| layout.chunks().iter().cloned()).collect();
+        Self { live: Arc::new(Layout::new(chunks)), last_timestamp: self.last_timestamp.max(orphan.last_timestamp), ..self }
     }
 }
 

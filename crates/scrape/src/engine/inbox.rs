@@ -19,7 +19,7 @@ pub(super) enum Order {
     Disown,
 }
 
-/// Who waits for a target's release.
+/// Who waits for a key's release.
 #[derive(Debug)]
 pub(super) struct Released {
     pub(super) max_state: usize,

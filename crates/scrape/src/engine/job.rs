@@ -67,10 +67,10 @@ impl Job {
         let job: &[&str] = &[&self.config.job_name];
         metrics.syncs.with_label_values(job).inc();
         metrics.sync_failed.with_label_values(job).inc_by(synced.failures.len() as f64);
-        metrics.targets.with_label_values(job).set(synced.keys.len() as f64);
+        metrics.targets.with_label_values(job).set(synced.targets as f64);
         metrics.sync_length.observe(&self.config.job_name, took.as_secs_f64());
         metrics.sync_length_histogram.with_label_values(job).observe(took.as_secs_f64());
-        if self.target_limit(synced.keys.len()).is_some() {
+        if self.target_limit(synced.targets).is_some() {
             metrics.exceeded_target_limit.inc();
         }
     }

@@ -1,6 +1,7 @@
 //! The engine in virtual time, over HTTP in memory; and a little over real sockets.
 
 mod formats;
+mod keys;
 mod loopback;
 mod outcome;
 mod ownership;
@@ -225,5 +226,9 @@ fn target(address: &str) -> Labels {
 }
 
 fn key(address: &str) -> u64 {
-    target(address).stable_hash()
+    key_of(&target(address))
+}
+
+fn key_of(labels: &Labels) -> u64 {
+    Target::new(labels, &config()).unwrap().key
 }

@@ -3,7 +3,7 @@
 use super::Malformed;
 
 /// Bytes that are read from the front.
-pub(super) struct Input<'a>(pub &'a [u8]);
+pub(in crate::spool) struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {

@@ -12,7 +12,7 @@
 //! exponents and, being mostly whole numbers, the same zeros, which snappy finds only so.
 
 mod details;
-mod input;
+pub(super) mod input;
 #[cfg(test)]
 mod tests;
 
@@ -39,8 +39,12 @@ const TYPES: [MetricType; 8] = [
     MetricType::Info,
     MetricType::StateSet,
 ];
-/// Nothing that is unpacked is larger; a chunk's symbols and a batch's columns are far below.
+/// Nothing on disk that is unpacked is larger; a chunk's symbols and a batch's columns are far below.
 const MAX_UNPACKED: usize = 1 << 30;
+/// Snappy's format has at most 64 bytes for 3.
+const MAX_RATIO: usize = 22;
+/// A chunk numbers its symbols with 16 bits.
+const MAX_SYMBOLS: usize = 1 << 16;
 
 /// A record's content.
 pub(super) enum Content {
@@ -56,18 +60,30 @@ pub(super) struct PackedBatch {
     pub record: u64,
     /// How many samples it has.
     pub samples: u32,
-    source: u64,
-    timestamp: i64,
+    /// Where it came from.
+    pub source: u64,
+    /// Its time, milliseconds since the epoch.
+    pub timestamp: i64,
     own_timestamps: bool,
     chunks: Vec<u32>,
     columns: Vec<u8>,
     details: Option<Vec<u8>>,
 }
 
+/// Bytes that may still be unpacked: checked against what a record says of itself, before there is room for it.
+pub(super) struct Budget(pub usize);
+
+impl Budget {
+    /// For a record that this program wrote to its own disk.
+    pub fn of_disk() -> Self {
+        Self(MAX_UNPACKED)
+    }
+}
+
 /// A record can't be read although its checksum is right: it was written by something else, or wrongly.
 #[derive(Debug, thiserror::Error)]
 #[error("the content of a record is malformed")]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// The number of the chunk if the content is one: known before it is unpacked.
 pub(super) fn chunk_number(content: &[u8]) -> Option<u32> {
@@ -75,12 +91,12 @@ pub(super) fn chunk_number(content: &[u8]) -> Option<u32> {
     [CHUNK, CHUNK_WITH_FAMILIES].contains(&input.u8().ok()?).then(|| input.u32().ok())?
 }
 
-/// Reads a record's content.
-pub(super) fn read(content: &[u8]) -> Result<Content, Malformed> {
+/// Reads a record's content; a chunk is unpacked.
+pub(super) fn read(content: &[u8], budget: &mut Budget) -> Result<Content, Malformed> {
     let mut input = Input(content);
     match input.u8()? {
         kind @ (CHUNK | CHUNK_WITH_FAMILIES) => {
-            Ok(Content::Chunk(input.u32()?, read_chunk(&unpack(input.0)?, kind == CHUNK_WITH_FAMILIES)?))
+            Ok(Content::Chunk(input.u32()?, read_chunk(&unpack(input.0, budget)?, kind == CHUNK_WITH_FAMILIES)?))
         }
         kind @ (BATCH | BATCH_WITH_DETAILS) => read_batch(input, kind == BATCH_WITH_DETAILS).map(Content::Batch),
         _ => Err(Malformed),
@@ -156,9 +172,9 @@ impl PackedBatch {
     }
 
     /// Unpacks the batch over its chunks.
-    pub fn unpack(&self, chunks: Vec<Arc<Chunk>>) -> Result<Batch, Malformed> {
+    pub fn unpack(&self, chunks: Vec<Arc<Chunk>>, budget: &mut Budget) -> Result<Batch, Malformed> {
         let layout = Layout::new(chunks);
-        let planes = unpack(&self.columns)?;
+        let planes = unpack(&self.columns, budget)?;
         let rows = self.samples as usize;
         let column = size_of::<f64>() * rows;
         if layout.len() != rows || planes.len() != column * if self.own_timestamps { 2 } else { 1 } {
@@ -168,7 +184,7 @@ impl PackedBatch {
         let mut batch = Batch::new(self.source, Arc::new(layout), self.timestamp, values);
         batch.timestamps = self.own_timestamps.then(|| planes_to_words(&planes[column..], rows).map(|word| word as i64).collect());
         match &self.details {
-            Some(packed) => Ok(batch.with_details(details::read(&mut Input(&unpack(packed)?), self.samples)?)),
+            Some(packed) => Ok(batch.with_details(details::read(&mut Input(&unpack(packed, budget)?), self.samples)?)),
             None => Ok(batch),
         }
     }
@@ -189,6 +205,9 @@ fn read_batch(mut input: Input<'_>, with_details: bool) -> Result<PackedBatch, M
 fn read_chunk(plain: &[u8], with_families: bool) -> Result<Chunk, Malformed> {
     let mut input = Input(plain);
     let count = input.u32()? as usize;
+    if count > MAX_SYMBOLS {
+        return Err(Malformed);
+    }
     let mut symbols = Vec::with_capacity(count.min(plain.len())); // every symbol takes a byte at least
     for _ in 0..count {
         symbols.push(input.text()?);
@@ -246,9 +265,11 @@ fn pack(out: &mut Vec<u8>, plain: &[u8]) {
     out.truncate(start + len);
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<u8>, Malformed> {
-    match snap::raw::decompress_len(packed) {
-        Ok(len) if len <= MAX_UNPACKED => snap::raw::Decoder::new().decompress_vec(packed).map_err(|_| Malformed),
-        _ => Err(Malformed),
+fn unpack(packed: &[u8], budget: &mut Budget) -> Result<Vec<u8>, Malformed> {
+    let len = snap::raw::decompress_len(packed).map_err(|_| Malformed)?;
+    if len > packed.len().saturating_mul(MAX_RATIO) {
+        return Err(Malformed);
     }
+    budget.0 = budget.0.checked_sub(len).ok_or(Malformed)?;
+    snap::raw::Decoder::new().decompress_vec(packed).map_err(|_| Malformed)
 }

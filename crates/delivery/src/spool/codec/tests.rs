@@ -95,16 +95,16 @@ fn round_trip(batch: &Batch) -> Batch {
         let mut out = Vec::new();
         put_chunk(&mut out, number as u32, chunk);
         assert_eq!(chunk_number(&out), Some(number as u32));
-        let Ok(Content::Chunk(_, chunk)) = read(&out) else { panic!("a chunk") };
+        let Ok(Content::Chunk(_, chunk)) = read(&out, &mut Budget::of_disk()) else { panic!("a chunk") };
         chunks.push(Arc::new(chunk));
         numbers.push(number as u32);
     }
     let mut out = Vec::new();
     put_batch(&mut out, 7, batch, &numbers);
     assert_eq!(chunk_number(&out), None);
-    let Ok(Content::Batch(packed)) = read(&out) else { panic!("a batch") };
+    let Ok(Content::Batch(packed)) = read(&out, &mut Budget::of_disk()) else { panic!("a batch") };
     assert_eq!((packed.record, packed.samples as usize, packed.chunks()), (7, batch.len(), &numbers[..]));
-    packed.unpack(chunks).unwrap()
+    packed.unpack(chunks, &mut Budget::of_disk()).unwrap()
 }
 
 proptest! {
@@ -139,8 +139,8 @@ proptest! {
     #[test]
     fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 1_u8..5) {
         let content = [&[kind][..], &bytes].concat();
-        if let Ok(Content::Batch(packed)) = read(&content) {
-            drop(packed.unpack(Vec::new()));
+        if let Ok(Content::Batch(packed)) = read(&content, &mut Budget::of_disk()) {
+            drop(packed.unpack(Vec::new(), &mut Budget::of_disk()));
         }
     }
 
@@ -179,6 +179,20 @@ fn rows_of_details_beyond_the_batch_are_refused() {
 }
 
 #[test]
+fn nothing_is_unpacked_beyond_the_budget_or_what_the_format_can_hold() {
+    let batch = Batch::new(1, layout(&[vec![("a".into(), "b".into())]]), 0, vec![1.0]);
+    let mut out = Vec::new();
+    put_chunk(&mut out, 0, &batch.layout.chunks()[0]);
+    let plain = 16;
+    let mut budget = Budget(plain);
+    assert!(read(&out, &mut budget).is_ok() && budget.0 == 0);
+    assert!(read(&out, &mut Budget(plain - 1)).is_err());
+    // A length of a gigabyte in front of a few bytes.
+    let lie = [&[CHUNK, 0, 0, 0, 0][..], &[0x80, 0x80, 0x80, 0x80, 0x04], &[0; 20]].concat();
+    assert!(read(&lie, &mut Budget::of_disk()).is_err());
+}
+
+#[test]
 fn counters_and_zeros_take_little_space() {
     let labels: Vec<Vec<(String, String)>> = (0..512).map(|i| vec![("__name__".to_owned(), format!("m{i}"))]).collect();
     let values: Vec<f64> = (0..512).map(|i| if i % 3 == 0 { 0.0 } else { f64::from(i * 37) }).collect();
@@ -192,6 +206,6 @@ fn a_batch_whose_chunks_have_another_size_is_refused() {
     let batch = Batch::new(1, layout(&[vec![("a".into(), "b".into())]]), 0, vec![1.0]);
     let mut out = Vec::new();
     put_batch(&mut out, 1, &batch, &[0]);
-    let Ok(Content::Batch(packed)) = read(&out) else { panic!("a batch") };
-    assert!(packed.unpack(Vec::new()).is_err());
+    let Ok(Content::Batch(packed)) = read(&out, &mut Budget::of_disk()) else { panic!("a batch") };
+    assert!(packed.unpack(Vec::new(), &mut Budget::of_disk()).is_err());
 }

@@ -122,7 +122,7 @@ async fn a_release_waits_for_the_scrape_that_is_under_way() {
     let released = bench.engine.release(key("t"), 1 << 20).await;
     assert_eq!(bench.clock.now_ms() - EPOCH, 6500);
     assert_eq!(released.last_slot, Some(slot(0)));
-    let state = Handover::decode(&released.state.unwrap()).unwrap();
+    let [state] = &Handover::decode(&released.state.unwrap()).unwrap()[..] else { panic!("one target") };
     assert_eq!((state.live.len(), state.last_timestamp), (1, EPOCH + 2500));
     assert_eq!(bench.take().len(), 2, "what it brought is handed on");
     assert_eq!(bench.sink.flushes.load(Ordering::Relaxed), 2, "before and after");
@@ -147,8 +147,9 @@ async fn a_state_that_can_t_be_read_or_is_too_large_is_done_without() {
 
 #[tokio::test(start_paused = true)]
 async fn times_never_go_back_behind_those_of_the_node_before() {
-    let live = Arc::default();
-    let state = Handover { live, last_timestamp: EPOCH + 12_500 }.encode(1000);
+    let known = Target::new(&target("t"), &config()).unwrap();
+    let left = Handover { id: known.id, labels: known.labels, live: Arc::default(), last_timestamp: EPOCH + 12_500 };
+    let state = Handover::encode(&[left], 1000);
     let bench = assigned(|_| answer("a 1\n"));
     bench.engine.own(key("t"), slot(0), state);
     bench.until(25.0).await;

@@ -1,21 +1,27 @@
 //! The terminal: a table that is redrawn in place, or plain lines where there is no terminal. No colours, at most 79 columns.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::io::IsTerminal as _;
 
 use parking_lot::Mutex;
 
-use super::timeline::Event;
-use super::view::{Row, View};
+use super::story::Event;
+use super::watch::{Row, View};
+use crate::report::{clock, short};
 
 /// Longest line: wrapped lines would spoil the redrawing.
 const COLUMNS: usize = 79;
+/// Events below the table: it must stay on one screen, or it can't be redrawn.
+const EVENTS: usize = 12;
+/// Nodes that are listed, for the same reason; all are in the report.
+const ROWS: usize = 20;
 /// Without a terminal, a line of figures comes with every so many looks.
 const PLAIN_EVERY: u64 = 5;
 
-/// Where a demo is shown.
+/// Where a run is shown.
 pub(crate) struct Screen {
     redraw: bool,
+    /// The report is JSON on standard output, and all else goes to standard error.
+    json: bool,
     shown: Mutex<Shown>,
 }
 
@@ -29,8 +35,9 @@ struct Shown {
 }
 
 impl Screen {
-    pub(crate) fn new(plain: bool) -> Self {
-        Self { redraw: !plain && std::io::stdout().is_terminal(), shown: Mutex::default() }
+    pub(crate) fn new(plain: bool, json: bool) -> Self {
+        let terminal = if json { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+        Self { redraw: !plain && terminal, json, shown: Mutex::default() }
     }
 
     /// Prints a line that stays.
@@ -65,11 +72,23 @@ impl Screen {
         self.write(&format!("\n{text}\n"));
     }
 
-    /// A closed standard output (`| head`) is no reason to break off: the verdict is in the exit code.
-    fn write(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    /// Prints the report.
+    pub(crate) fn report(&self, table: &str, json: &serde_json::Value) {
+        if self.json {
+            print(&mut std::io::stdout().lock(), &format!("{json:#}\n"));
+        } else {
+            self.finish(table);
+        }
     }
+
+    fn write(&self, text: &str) {
+        if self.json { print(&mut std::io::stderr().lock(), text) } else { print(&mut std::io::stdout().lock(), text) }
+    }
+}
+
+/// A closed output (`| head`) is no reason to break off: the verdict is in the exit code.
+fn print(out: &mut impl std::io::Write, text: &str) {
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// The whole table with its story.
@@ -79,7 +98,10 @@ fn table(view: &View, events: &[Event]) -> String {
         String::new(),
         cells(["node", "state", "targets", "samples/s", "gaps", "duplicates", "RSS"].map(str::to_owned)),
     ];
-    lines.extend(view.rows.iter().map(row));
+    lines.extend(view.rows.iter().take(ROWS).map(row));
+    if let Some(more) = view.rows.len().checked_sub(ROWS).filter(|more| *more > 0) {
+        lines.push(format!("{more} nodes more"));
+    }
     let total = View::targets(view);
     lines.push(cells([
         "total".to_owned(),
@@ -94,7 +116,7 @@ fn table(view: &View, events: &[Event]) -> String {
         0 => String::new(),
         late => format!("{late} targets without a sample for more than two intervals"),
     });
-    lines.extend(events.iter().map(event));
+    lines.extend(events.iter().skip(events.len().saturating_sub(EVENTS)).map(event));
     lines.iter().map(|l| l.chars().take(COLUMNS).collect::<String>() + "\n").collect()
 }
 
@@ -131,21 +153,7 @@ fn plain(view: &View) -> String {
 }
 
 fn event(event: &Event) -> String {
-    format!("{}  {}", clock(event.at), event.text)
-}
-
-/// `01:05`
-fn clock(duration: Duration) -> String {
-    format!("{:02}:{:02}", duration.as_secs() / 60, duration.as_secs() % 60)
-}
-
-/// A rate in few characters.
-fn short(rate: f64) -> String {
-    match rate {
-        r if r >= 999_950.0 => format!("{:.1}M", r / 1e6),
-        r if r >= 10_000.0 => format!("{:.1}k", r / 1e3),
-        r => format!("{r:.0}"),
-    }
+    format!("{}  {}", clock(event.at()), event.text)
 }
 
 impl View {
@@ -156,6 +164,8 @@ impl View {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn view() -> View {
@@ -182,7 +192,7 @@ mod tests {
     }
 
     fn events() -> Vec<Event> {
-        vec![Event { at: Duration::from_secs(45), text: "node-2 is killed (SIGKILL)".to_owned() }]
+        vec![Event { at_ms: 45_000, text: "node-2 is killed (SIGKILL)".to_owned() }]
     }
 
     #[test]
@@ -201,7 +211,7 @@ total                         31      15.1k      3           0
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {
-        let long = vec![Event { at: Duration::ZERO, text: "x".repeat(500) }];
+        let long = vec![Event { at_ms: 0, text: "x".repeat(500) }];
         assert!(table(&view(), &long).lines().all(|l| l.chars().count() <= COLUMNS));
     }
 
@@ -209,10 +219,5 @@ total                         31      15.1k      3           0
     fn without_a_terminal_the_figures_are_one_line() {
         let expected = "01:05  targets 31  samples/s 15.1k  gaps 3  duplicates 0  late 29  [node-1 participant 31, node-2 killed 0]\n";
         assert_eq!(plain(&view()), expected);
-    }
-
-    #[test]
-    fn rates_are_short() {
-        assert_eq!([0.0, 9_999.0, 15_120.0, 2_500_000.0].map(short), ["0", "9999", "15.1k", "2.5M"]);
     }
 }
