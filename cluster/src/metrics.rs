@@ -37,6 +37,10 @@ pub(crate) struct Metrics {
     pub(crate) rx_queue_length: IntGauge,
     /// Messages that wait to be sent, over all peers.
     pub(crate) tx_queue_length: IntGauge,
+    /// Bytes of all frames sent, handshakes included, as the connection gets them.
+    pub(crate) wire_sent: IntCounter,
+    /// Bytes of all frames received.
+    pub(crate) wire_received: IntCounter,
     // Alloy's: node.
     info: IntGaugeVec,
     peers: IntGaugeVec,
@@ -115,8 +119,8 @@ impl Metrics {
         Self {
             packets_sent: new.counter("cluster_transport_tx_packets_total", "Rounds of gossip sent")?,
             packets_received: new.counter("cluster_transport_rx_packets_total", "Rounds of gossip received")?,
-            packet_bytes_sent: new.counter("cluster_transport_tx_bytes_total", "Bytes of gossip sent")?,
-            packet_bytes_received: new.counter("cluster_transport_rx_bytes_total", "Bytes of gossip received")?,
+            packet_bytes_sent: new.counter("cluster_transport_tx_bytes_total", "Bytes of gossip sent, before compression")?,
+            packet_bytes_received: new.counter("cluster_transport_rx_bytes_total", "Bytes of gossip received, after decompression")?,
             messages_sent: new.counter("cluster_transport_stream_tx_packets_total", "Messages other than gossip sent")?,
             messages_received: new.counter("cluster_transport_stream_rx_packets_total", "Messages other than gossip received")?,
             message_bytes_sent: new.counter("cluster_transport_stream_tx_bytes_total", "Bytes of messages other than gossip sent")?,
@@ -137,6 +141,14 @@ impl Metrics {
             streams: new.gauge("cluster_transport_streams", "Open streams, both directions")?,
             rx_queue_length: new.gauge("cluster_transport_rx_packet_queue_length", "Rounds of gossip that wait to be read")?,
             tx_queue_length: new.gauge("cluster_transport_tx_packet_queue_length", "Messages that wait to be sent, over all peers")?,
+            wire_sent: new.counter(
+                "collector_cluster_wire_sent_bytes_total",
+                "Bytes sent to peers, after compression, before HTTP/2 and TLS",
+            )?,
+            wire_received: new.counter(
+                "collector_cluster_wire_received_bytes_total",
+                "Bytes received from peers, before decompression, after HTTP/2 and TLS",
+            )?,
             info: new.gauges("cluster_node_info", "The node's state, as a label", "state")?,
             peers: new.gauges("cluster_node_peers", "Live members by state, this node included", "state")?,
             lamport_time: new.gauge("cluster_node_lamport_time", "Lamport time: grows with each change of any member")?,

@@ -1,7 +1,10 @@
 //! The ring: which member should own a key. A pure function of the members' names, equal on every node, version and
 //! architecture. Who is a member, and who really holds a key, is decided elsewhere.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use hashring::HashRing;
 use xxhash_rust::xxh3::xxh3_64;
@@ -11,13 +14,15 @@ use crate::ownership::Name;
 /// Tokens per member: load max/mean is about 1.1 at ten members; Alloy has as many.
 pub const TOKENS: u32 = 512;
 
-/// An immutable ring. Build a new one when the members change: 3 ms for 150 members.
+/// An immutable ring. Build a new one when the members change: 3 ms for 150 members, less from the one before.
 #[derive(Debug, Clone)]
 pub struct Ring {
     members: Vec<Name>,
     /// Hashes of the members' names, for the order of fallbacks.
     hashes: Vec<u64>,
     tokens: HashRing<Token, Identity>,
+    /// The same tokens, in order, to make the next ring of: 16 bytes each.
+    sorted: Arc<[Token]>,
 }
 
 impl Ring {
@@ -35,9 +40,38 @@ impl Ring {
     pub(crate) fn with_tokens(mut members: Vec<Name>, count: u32) -> Self {
         members.sort_unstable();
         members.dedup();
+        let tokens = tokens_of(&members, count, token_hash);
+        Self::of(members, tokens)
+    }
+
+    fn of(members: Vec<Name>, sorted: Vec<Token>) -> Self {
         let mut tokens = HashRing::with_hasher(Identity);
-        tokens.batch_add(tokens_of(&members, count, token_hash));
-        Self { hashes: members.iter().map(|name| xxh3_64(name.as_bytes())).collect(), members, tokens }
+        tokens.batch_add(sorted.clone());
+        Self { hashes: members.iter().map(|name| xxh3_64(name.as_bytes())).collect(), members, tokens, sorted: sorted.into() }
+    }
+
+    /// The ring of other members, made out of this one: most of the tokens stay in their order. It equals one that is built anew.
+    pub(crate) fn changed_to(&self, mut members: Vec<Name>, count: u32) -> Self {
+        members.sort_unstable();
+        members.dedup();
+        let place = |name: &Name| members.binary_search(name).ok().and_then(|index| u32::try_from(index).ok());
+        let places: Vec<Option<u32>> = self.members.iter().map(place).collect();
+        // With equal tokens, one of which is not in this ring, or nobody in common, there is nothing to build on.
+        if self.sorted.len() != self.members.len() * count as usize || places.iter().all(Option::is_none) {
+            return Self::with_tokens(members, count);
+        }
+        let staying = self.sorted.iter().filter_map(|token| Some(Token { member: places[token.member as usize]?, ..*token }));
+        let mut tokens: Vec<Token> = staying.collect();
+        let newcomers = members.iter().zip(0..).filter(|(name, _)| self.members.binary_search(name).is_err());
+        for (name, member) in newcomers {
+            let mut own: Vec<Token> = (0..count).map(|index| Token { hash: token_hash(name, index), member }).collect();
+            own.sort_unstable_by_key(|token| token.hash);
+            tokens.extend(own);
+        }
+        // Stable sorting merges runs that are in order.
+        tokens.sort_by_key(|token| (token.hash, token.member));
+        tokens.dedup_by_key(|token| token.hash);
+        Self::of(members, tokens)
     }
 
     /// The members, sorted by name.
@@ -200,6 +234,18 @@ mod tests {
         let (one, other) = (Ring::new(["c", "a", "b", "a"]), Ring::new(["a", "b", "c"]));
         assert_eq!(one.members(), other.members());
         assert!((0..1_000).all(|key| one.owner(key) == other.owner(key)));
+    }
+
+    #[test]
+    fn a_ring_made_out_of_another_equals_one_built_anew() {
+        let mut ring = Ring::new(names(5));
+        let steps: [&[usize]; 6] = [&[0, 1, 2, 3, 4, 5], &[0, 2, 3, 5], &[10, 2, 3, 7], &[2], &[], &[1, 3, 12]];
+        for step in steps {
+            let members: Vec<Name> = step.iter().map(|index| names(13)[*index].clone()).collect();
+            ring = ring.changed_to(members.clone(), TOKENS);
+            let anew = Ring::new(members);
+            assert_eq!((&ring.members, &ring.hashes, &ring.sorted), (&anew.members, &anew.hashes, &anew.sorted), "{step:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Identity, Record, State};
 
@@ -104,6 +105,23 @@ impl Table {
     /// This node starts anew under another generation.
     pub(crate) fn set_me(&mut self, me: Identity) {
         self.me = me;
+    }
+
+    /// Hash of the processes that are alive, this node's included.
+    pub(crate) fn company(&self) -> u64 {
+        let hash = |identity: &Identity| {
+            let mut bytes = [identity.name.as_bytes(), &[0xff], &identity.generation.to_le_bytes()].concat();
+            bytes.extend_from_slice(identity.addr.to_string().as_bytes());
+            xxh3_64(&bytes)
+        };
+        let alive = self.alive().map(|record| &record.identity);
+        // The order does not matter, and each name is there once.
+        alive.chain([&self.me]).fold(0, |sum, identity| sum ^ hash(identity))
+    }
+
+    /// Whether something happened since the last call of [`Self::take_changes`].
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// What happened since the last call.

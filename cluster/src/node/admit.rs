@@ -48,7 +48,8 @@ impl Driver {
         let me = self.local.identity();
         let peer = &hello.peer.identity;
         if hello.intent == Intent::Check || *peer == me {
-            return answer(verdict, Ok(self.introduction(&me)));
+            // Only who answers is of interest.
+            return answer(verdict, Ok(self.own_record()));
         }
         if peer.name == me.name {
             let detail = format!("the node name \"{}\" belongs to the live process at {}", me.name, me.addr);
@@ -156,7 +157,7 @@ impl Driver {
         let peer = hello.peer.identity.clone();
         let known = matches!(self.table.get(&peer.name), Some((known, Presence::Alive)) if known.identity == peer);
         let newcomer = Member::from(&hello.peer);
-        let members = self.introduction(&peer);
+        let members = if self.has_nobody_to_introduce(&hello) { self.own_record() } else { self.introduction(&peer) };
         self.table.met(hello.peer, tokio::time::Instant::now());
         answer(verdict, Ok(members));
         if !known {
@@ -165,6 +166,16 @@ impl Driver {
             self.links.broadcast(Kind::Members, &news);
             self.local.metrics.broadcast("node_join");
         }
+    }
+
+    /// Whether the opener of a stream knows the same processes: then all lists of a fleet that starts, each on one of N² streams, need
+    /// not be sent.
+    fn has_nobody_to_introduce(&self, hello: &PeerHello) -> bool {
+        hello.intent == Intent::Link && hello.company != 0 && hello.company == self.local.company.get() && !self.table.has_changes()
+    }
+
+    fn own_record(&self) -> Members {
+        Members { sender: Some(Member::from(&self.local.record())), lamport: self.state.lamport, ..Members::default() }
     }
 
     /// This node's record and those of the members that it holds for alive, for `whom`.

@@ -3,7 +3,7 @@
 //! and reports back, so that no peer holds up another.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     membership::{
         Identity, Record,
-        gossip::{Gossip, Parts, digest_bytes},
+        gossip::{Gossip, Parts, Seen, digest_bytes},
         table::Table,
     },
     ownership::{Candidacy, Holder, Name},
@@ -56,6 +56,14 @@ const TICKS_PER_REPORT: u64 = 10;
 
 /// Commands that are taken in one go, so that what components hand over reaches the machine in batches.
 const COMMAND_BATCH: usize = 1024;
+
+/// Events of streams that are taken in one go: consequences are drawn once for all of them, and drawing them takes a look at every
+/// member.
+const EVENT_BATCH: usize = 64;
+
+/// Members that gossip is told of in one of its rounds. A round with all members that a node meets as it starts would be as many
+/// digests of the whole fleet.
+const INTRODUCTIONS: usize = 3;
 
 /// What components and the product ask of the node.
 pub(crate) enum Command {
@@ -150,6 +158,8 @@ pub(crate) struct Progress {
     pub(super) unpublished: bool,
     /// Something that the view or the list of peers shows has changed.
     pub(super) dirty: bool,
+    /// There may be streams to open or to end: members or streams have changed, or time has passed.
+    pub(super) relink: bool,
     /// Not before this time it is shown.
     pub(super) next_view: Instant,
     pub(super) next_round: Instant,
@@ -191,6 +201,7 @@ impl Progress {
             lamport: 0,
             unpublished: true,
             dirty: true,
+            relink: true,
             next_view: now,
             next_round: now,
             resolving: 0,
@@ -228,11 +239,14 @@ impl Driver {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count = 0u64;
         let mut commands = Vec::with_capacity(COMMAND_BATCH);
+        let mut events = Vec::with_capacity(EVENT_BATCH);
         while !self.has_left() {
             tokio::select! {
-                Some(event) = inputs.events.recv() => {
+                _ = inputs.events.recv_many(&mut events, EVENT_BATCH) => {
                     self.note_time();
-                    self.event(event);
+                    for event in events.drain(..) {
+                        self.event(event);
+                    }
                 }
                 _ = inputs.commands.recv_many(&mut commands, COMMAND_BATCH) => {
                     self.note_time();
@@ -275,6 +289,7 @@ impl Driver {
     }
 
     async fn tick(&mut self, report: bool) {
+        self.state.relink = true;
         self.keep_majority();
         let effects = self.owner.tick();
         self.carry_out(effects);
@@ -297,6 +312,7 @@ impl Driver {
             self.state.unpublished = true;
         }
         let seen = gossip.seen().await;
+        self.introduce(&seen);
         self.state.digest_bytes = digest_bytes(seen.iter().map(|seen| &*seen.identity.name));
         for seen in seen {
             // Gossip repeats what dead processes once said: only live ones are taken from it.
@@ -305,6 +321,17 @@ impl Driver {
                 self.table.told(record, now);
             }
             self.table.gossiped(&seen.identity, seen.heartbeat, seen.live, now);
+        }
+    }
+
+    /// Tells gossip of members that it does not know: as this node starts, or as two fleets meet. It learns of the others from those.
+    fn introduce(&self, seen: &[Seen]) {
+        let Some(gossip) = &self.gossip else { return };
+        let known: HashSet<&Identity> = seen.iter().map(|seen| &seen.identity).collect();
+        let strangers = self.table.alive().filter(|record| !known.contains(&record.identity));
+        let reachable = strangers.map(|record| record.identity.addr).filter(|addr| self.links.reaches(*addr));
+        for addr in reachable.take(INTRODUCTIONS) {
+            gossip.talk_to(addr);
         }
     }
 
@@ -395,19 +422,17 @@ impl Driver {
         self.table.met(peer, now);
         self.table.linked(&found);
         self.merge(members);
-        if let Some(gossip) = &self.gossip {
-            gossip.talk_to(addr);
-        }
+        self.join.reached(addr, now);
         self.links.send(&found.name, Kind::Members, self.news(Vec::new(), Vec::new()));
         let effects = self.owner.connected(&found.name);
         self.carry_out(effects);
-        self.state.dirty = true;
+        (self.state.dirty, self.state.relink) = (true, true);
     }
 
     fn link_down(&mut self, addr: SocketAddr, session: u64, error: &DialError) {
         let now = Instant::now();
-        let Some((identity, was_up)) = self.links.down(addr, session, now) else { return };
-        self.state.dirty = true;
+        let Some((identity, was_up)) = self.links.down(addr, session, error.timed_out(), now) else { return };
+        (self.state.dirty, self.state.relink) = (true, true);
         self.heed_rejection(error);
         // With company, what the network says of a host counts like a refusal; alone it may be this node's own network. Under `majority`
         // only what proves that the process is gone counts.

@@ -81,6 +81,8 @@ pub(crate) struct Others {
 pub(crate) struct Join {
     addresses: Vec<(Source, Resolved)>,
     outcomes: BTreeMap<SocketAddr, (Outcome, Instant)>,
+    /// Whether all addresses are accounted for; `None` when that is to be looked at anew.
+    accounted: Option<bool>,
     max_peers: usize,
     /// A minority must not go on without silent addresses.
     cautious: bool,
@@ -95,6 +97,7 @@ impl Join {
         Self {
             addresses: addresses.into_iter().map(|address| (address, Resolved::Unknown)).collect(),
             outcomes: BTreeMap::new(),
+            accounted: None,
             max_peers: if max_peers == 0 { usize::MAX } else { max_peers },
             cautious: false,
             started: now,
@@ -113,6 +116,7 @@ impl Join {
     /// The search begins anew: this node lost its name or starts under another generation.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.outcomes.clear();
+        self.accounted = None;
         self.started = now;
         (self.accounted_since, self.settled_since, self.rounds) = (None, None, 0);
     }
@@ -123,11 +127,13 @@ impl Join {
 
     /// The address at `index` was resolved.
     pub(crate) fn resolved(&mut self, index: usize, resolved: Resolved) {
-        if let Some((_, slot)) = self.addresses.get_mut(index) {
-            *slot = resolved;
+        let Some((_, slot)) = self.addresses.get_mut(index).filter(|(_, slot)| *slot != resolved) else { return };
+        let before = std::mem::replace(slot, resolved);
+        self.accounted = None;
+        if matches!(before, Resolved::Addrs(_)) {
+            let wanted = self.targets();
+            self.outcomes.retain(|addr, _| wanted.contains(addr));
         }
-        let wanted = self.targets();
-        self.outcomes.retain(|addr, _| wanted.contains(addr));
     }
 
     /// Whether the address at `index` stands for something else than before.
@@ -143,6 +149,10 @@ impl Join {
         addrs.flatten().copied().collect()
     }
 
+    fn is_target(&self, addr: SocketAddr) -> bool {
+        self.addresses.iter().any(|(_, resolved)| matches!(resolved, Resolved::Addrs(addrs) if addrs.contains(&addr)))
+    }
+
     /// Whom to dial in this round: those that were not dialled for longest first, in random order, without `known` ones.
     pub(crate) fn round(&mut self, known: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
         self.rounds = self.rounds.saturating_add(1);
@@ -155,9 +165,15 @@ impl Join {
 
     /// What came of dialling.
     pub(crate) fn dialled(&mut self, addr: SocketAddr, outcome: Outcome, now: Instant) {
-        if self.targets().contains(&addr) {
+        if self.is_target(addr) {
             self.outcomes.insert(addr, (outcome, now));
+            self.accounted = None;
         }
+    }
+
+    /// A peer that this node had learnt of was reached: in a large fleet nearly all of them are, long before their turn comes.
+    pub(crate) fn reached(&mut self, addr: SocketAddr, now: Instant) {
+        self.dialled(addr, Outcome::Reached, now);
     }
 
     /// The pause after this round while not in a fleet.
@@ -198,9 +214,14 @@ impl Join {
         Phase::Settled
     }
 
+    fn is_accounted(&mut self) -> bool {
+        let accounted = self.accounted.unwrap_or_else(|| self.unaccounted().is_empty());
+        *self.accounted.insert(accounted)
+    }
+
     fn is_settled(&mut self, others: Others, now: Instant) -> bool {
-        let unaccounted = self.unaccounted().len();
-        if unaccounted > 0 {
+        if !self.is_accounted() {
+            let unaccounted = self.unaccounted().len();
             self.accounted_since = None;
             let enough = !self.cautious || others.alive + 1 > unaccounted;
             return enough && others.alive > 0 && now.duration_since(self.started) >= SILENT_GRACE;

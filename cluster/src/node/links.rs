@@ -1,7 +1,7 @@
 //! The streams that this node keeps to its peers: one per live member, opened at once and again whenever it breaks, and a
 //! try every two seconds for members that were lost. What arrives over them is not handled here.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -28,6 +28,10 @@ const LIVE_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after the second failure in a row, doubled from there on.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Streams to live members that may be in the opening at once. A fleet that starts opens N² of them, and short of CPU all would time out
+/// together, again and again: so a node begins with few, adds one for each that opens and halves for each that times out.
+const OPENING: Range<usize> = 4..32;
+
 /// Open streams by member name, for questions from other tasks.
 pub(crate) type Directory = Arc<Mutex<HashMap<Name, (u64, Outbox)>>>;
 
@@ -43,8 +47,15 @@ struct Slot {
     identity: Identity,
     link: Option<Link>,
     up: bool,
+    lost: bool,
     retry_at: Instant,
     failures: u32,
+}
+
+impl Slot {
+    fn is_opening(&self) -> bool {
+        self.link.is_some() && !self.up && !self.lost
+    }
 }
 
 /// All streams of this node to its peers.
@@ -58,6 +69,8 @@ pub(crate) struct Links {
     routes: Routes,
     directory: Directory,
     next_session: u64,
+    /// How many streams to live members may be in the opening.
+    opening: usize,
 }
 
 impl Links {
@@ -70,7 +83,8 @@ impl Links {
         routes: Routes,
         directory: Directory,
     ) -> Self {
-        Self { slots: HashMap::new(), connector, local, events, pending, closing, routes, directory, next_session: 0 }
+        let (slots, opening) = (HashMap::new(), OPENING.start);
+        Self { slots, connector, local, events, pending, closing, routes, directory, next_session: 0, opening }
     }
 
     /// Opens what is missing and due, and ends what is not wanted. Of those that claim one address the first is dialled: who
@@ -84,12 +98,14 @@ impl Links {
         for addr in gone {
             self.close(addr);
         }
+        let mut room = self.opening.saturating_sub(self.slots.values().filter(|slot| slot.is_opening()).count());
+        // A map's order is another one on each node, so that not all dial the same member first.
         for wanted in by_addr.into_values() {
-            self.keep(wanted, now);
+            self.keep(wanted, &mut room, now);
         }
     }
 
-    fn keep(&mut self, wanted: &Wanted, now: Instant) {
+    fn keep(&mut self, wanted: &Wanted, room: &mut usize, now: Instant) {
         let addr = wanted.identity.addr;
         if self.slots.get(&addr).is_some_and(|slot| slot.identity != wanted.identity) {
             // Another process at the same address: its stream is a new one.
@@ -99,6 +115,7 @@ impl Links {
             identity: wanted.identity.clone(),
             link: None,
             up: false,
+            lost: wanted.lost,
             retry_at: now,
             failures: 0,
         });
@@ -108,7 +125,10 @@ impl Links {
             // It is alive again: no reason to wait.
             (slot.failures, slot.retry_at) = (0, now);
         }
-        if slot.link.is_none() && slot.retry_at <= now {
+        slot.lost = wanted.lost;
+        // Lost members may be many and take long to give no answer: they wait for nobody, and nobody for them.
+        if slot.link.is_none() && slot.retry_at <= now && (wanted.lost || *room > 0) {
+            *room -= usize::from(!wanted.lost);
             self.next_session += 1;
             slot.link = Some(Link::start(Dial {
                 connector: self.connector.clone(),
@@ -128,6 +148,7 @@ impl Links {
         let link = slot.link.as_ref().filter(|link| link.session == session)?;
         let outbox = link.outbox.clone();
         (slot.up, slot.failures) = (true, 0);
+        self.opening = (self.opening + 1).min(OPENING.end);
         let meant = std::mem::replace(&mut slot.identity, found.clone());
         self.routes.lock().insert(addr, outbox.clone());
         self.directory.lock().insert(found.name.clone(), (session, outbox));
@@ -135,9 +156,12 @@ impl Links {
     }
 
     /// A stream ended or did not come about: whom it was with, and whether it had been open. Then the next try follows at once.
-    pub(crate) fn down(&mut self, addr: SocketAddr, session: u64, now: Instant) -> Option<(Identity, bool)> {
+    pub(crate) fn down(&mut self, addr: SocketAddr, session: u64, timed_out: bool, now: Instant) -> Option<(Identity, bool)> {
         let slot = self.slots.get_mut(&addr)?;
         slot.link.as_ref().filter(|link| link.session == session)?;
+        if timed_out && slot.is_opening() {
+            self.opening = (self.opening / 2).max(OPENING.start);
+        }
         let pause = match slot.failures {
             u32::MAX => LOST_PAUSE,
             0 => Duration::ZERO,
@@ -180,12 +204,17 @@ impl Links {
         }
     }
 
+    /// Whether there is an open stream to `addr`.
+    pub(crate) fn reaches(&self, addr: SocketAddr) -> bool {
+        self.slots.get(&addr).is_some_and(|slot| slot.up)
+    }
+
     /// Whether the stream to a member is open.
     pub(crate) fn is_open(&self, name: &str) -> bool {
         self.directory.lock().contains_key(name)
     }
 
-    /// Streams that are open or being opened.
+    /// Streams that are open.
     pub(crate) fn open(&self) -> usize {
         self.slots.values().filter(|slot| slot.up).count()
     }

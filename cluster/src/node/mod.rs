@@ -75,7 +75,7 @@ use crate::{
     quorum::PartitionPolicy,
     resolve::{Dns, Resolver, SystemDns},
     transport::{
-        Connector, Local, Pulses, Reason,
+        Company, Connector, Local, Pulses, Reason,
         http2::{self, Http2, StreamBody},
         inbound::Inbound,
         memory::Network,
@@ -214,6 +214,7 @@ impl Cluster {
             key: Arc::new(ArcSwapOption::from_pointee(config.key.clone())),
             record: Arc::new(Mutex::new(record)),
             pulses: Pulses::default(),
+            company: Company::default(),
             skews: Skews::new(clock.clone()),
             metrics: metrics.clone(),
         };

@@ -88,8 +88,9 @@ impl Driver {
     fn dial_round(&mut self) {
         let me = self.local.identity();
         let formed = self.local.record().phase == Phase::Formed;
-        let table = &self.table;
-        let known = |addr| formed && (addr == me.addr || table.alive().any(|record| record.identity.addr == addr));
+        let (table, links) = (&self.table, &self.links);
+        let known =
+            |addr| links.reaches(addr) || (formed && (addr == me.addr || table.alive().any(|record| record.identity.addr == addr)));
         let mut addrs = self.join.round(known);
         if self.state.conflict {
             addrs.extend(self.table.alive().map(|record| record.identity.addr));
@@ -118,6 +119,8 @@ impl Driver {
                 self.reached(addr, peer, members);
                 Outcome::Reached
             }
+            // Too slow for the round, and there for all that: while a large fleet starts, CPU may be short everywhere.
+            Err(_) if self.links.reaches(addr) => Outcome::Reached,
             Err(error) => {
                 self.narrate_failure(&addr.to_string(), &error);
                 self.heed_rejection(&error);
@@ -275,6 +278,7 @@ impl Driver {
         tracing::info!(generation = identity.generation, "peers remember a later process of this node's name: starting above it");
         self.change_record(|record| record.identity.generation = above + 1);
         self.table.set_me(identity.clone());
+        self.local.company.set(self.table.company());
         self.majority.restart(&identity, self.clock.mono_ms());
         self.gossip = None;
         let effects = self.owner.restart(identity.generation);

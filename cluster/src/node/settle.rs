@@ -44,12 +44,17 @@ impl Driver {
             self.update_peers();
         }
         self.local.metrics.updating.set(i64::from(self.state.dirty));
-        self.keep_links(now);
+        if std::mem::take(&mut self.state.relink) {
+            self.keep_links(now);
+        }
     }
 
     fn apply_changes(&mut self) {
+        if self.table.has_changes() || self.local.company.get() == 0 {
+            self.local.company.set(self.table.company());
+        }
         for change in self.table.take_changes() {
-            self.state.dirty = true;
+            (self.state.dirty, self.state.relink) = (true, true);
             self.tell_change(&change);
             let metrics = &self.local.metrics;
             match change {

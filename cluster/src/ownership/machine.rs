@@ -307,7 +307,7 @@ impl Ownership {
         if !same_members || zones != self.placement.proposal.zones() {
             let ring = match same_members {
                 true => self.placement.proposal.ring().clone(),
-                false => Ring::with_tokens(names.keys().cloned().collect(), self.settings.ring_tokens),
+                false => self.placement.proposal.ring().changed_to(names.keys().cloned().collect(), self.settings.ring_tokens),
             };
             self.placement.proposal = Arc::new(Proposal::new(ring, &zones, &self.table));
             changed = true;

@@ -189,6 +189,11 @@ impl DialError {
         matches!(self, Self::Connect(ConnectError::Refused))
     }
 
+    /// Whether the peer was given too little time, or is not there: which of both, this does not tell.
+    pub(crate) fn timed_out(&self) -> bool {
+        matches!(self, Self::Connect(ConnectError::TimedOut) | Self::Handshake)
+    }
+
     /// Whether the network says so, which may also be this node's own network.
     pub(crate) fn unreachable(&self) -> bool {
         matches!(self, Self::Connect(ConnectError::Unreachable(_)))

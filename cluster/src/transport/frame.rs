@@ -1,6 +1,7 @@
 //! Frames: what crosses a stream. `u32 length | u8 kind | u8 flags | payload | MAC`, the length (big endian) counting all that
 //! follows it, the MAC only once a key has been agreed on. Long messages are cut into fragments so that gossip never waits
-//! behind one; every length is checked before anything is allocated for it. What the payloads mean is `wire` and the callers'.
+//! behind one; every length is checked before anything is allocated for it. The MAC covers what is on the wire, compressed or not.
+//! What the payloads mean is `wire` and the callers'.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,6 +9,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::{sync::mpsc, time::timeout};
 
+use prometheus::IntCounter;
+
+use super::squeeze::{self, Context};
 use crate::{
     auth::{MAC_BYTES, Seal},
     ownership::MAX_FRAME_BYTES,
@@ -25,7 +29,11 @@ pub(crate) const MAX_MESSAGE: usize = crate::node::MAX_BODY_BYTES + 1024 * 1024;
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const HEADER_BYTES: usize = 2;
+/// Flag: another piece follows.
 const MORE: u8 = 1;
+
+/// Flag: the payload is compressed, see [`squeeze`].
+const SQUEEZED: u8 = 2;
 
 /// Chunks of bytes in the order in which the peer sent them, cut anywhere.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
@@ -133,6 +141,8 @@ pub(crate) enum FrameError {
     UnexpectedFragment,
     #[error("a frame's MAC does not verify: it was changed, repeated or reordered on its way")]
     BadMac,
+    #[error("a frame's compressed payload does not come out as declared")]
+    BadCompression,
     #[error("the stream ended within a frame")]
     Truncated,
     #[error("the stream was closed")]
@@ -157,12 +167,26 @@ pub(crate) struct FrameReader {
     seal: Option<Seal>,
     max_payload: usize,
     partial: Vec<(Kind, BytesMut)>,
+    /// There once compression was agreed on.
+    context: Option<Context>,
+    bytes: Option<IntCounter>,
 }
 
 impl FrameReader {
     /// Reads frames of at most `max_payload` bytes: little until the peer has shown who it is.
     pub(crate) fn new(chunks: Chunks, max_payload: usize) -> Self {
-        Self { chunks, buffer: BytesMut::new(), seal: None, max_payload, partial: Vec::new() }
+        Self { chunks, buffer: BytesMut::new(), seal: None, max_payload, partial: Vec::new(), context: None, bytes: None }
+    }
+
+    /// Counts what comes, as it is on the wire.
+    pub(crate) fn counting(mut self, bytes: IntCounter) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// From the next frame on payloads may be compressed.
+    pub(crate) fn squeezed(&mut self) {
+        self.context = Some(Context::default());
     }
 
     /// From the next frame on: MACs are required if there is a seal, and frames may have their full length.
@@ -181,6 +205,9 @@ impl FrameReader {
             }
             match self.chunks.next().await {
                 Some(Ok(chunk)) => {
+                    if let Some(bytes) = &self.bytes {
+                        bytes.inc_by(chunk.len() as u64);
+                    }
                     self.buffer.extend_from_slice(&chunk);
                 }
                 Some(Err(error)) => return Err(FrameError::Broken(error)),
@@ -216,7 +243,20 @@ impl FrameReader {
             return Err(FrameError::BadMac);
         }
         let kind = Kind::from_byte(header[0]).ok_or(FrameError::UnknownKind(header[0]))?;
-        Ok(Some((kind, header[1] & MORE != 0, frame)))
+        let payload = self.expand(kind, header[1] & SQUEEZED != 0, frame)?;
+        Ok(Some((kind, header[1] & MORE != 0, payload)))
+    }
+
+    fn expand(&mut self, kind: Kind, squeezed: bool, payload: Bytes) -> Result<Bytes, FrameError> {
+        match &mut self.context {
+            Some(context) if squeezed && squeeze::repeats(kind) => context.expand(&payload),
+            _ if squeezed => Err(FrameError::BadCompression),
+            Some(context) if squeeze::repeats(kind) => {
+                context.plain(&payload);
+                Ok(payload)
+            }
+            _ => Ok(payload),
+        }
     }
 
     fn assemble(&mut self, kind: Kind, more: bool, payload: Bytes) -> Result<Option<Frame>, FrameError> {
@@ -248,11 +288,25 @@ impl FrameReader {
 pub(crate) struct FrameWriter {
     chunks: mpsc::Sender<Bytes>,
     seal: Option<Seal>,
+    /// There once compression was agreed on.
+    context: Option<Context>,
+    bytes: Option<IntCounter>,
 }
 
 impl FrameWriter {
     pub(crate) fn new(chunks: mpsc::Sender<Bytes>) -> Self {
-        Self { chunks, seal: None }
+        Self { chunks, seal: None, context: None, bytes: None }
+    }
+
+    /// Counts what is sent, as it is on the wire.
+    pub(crate) fn counting(mut self, bytes: IntCounter) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// From the next frame on payloads are compressed where it pays.
+    pub(crate) fn squeezed(&mut self) {
+        self.context = Some(Context::default());
     }
 
     /// From the next frame on MACs are added if there is a seal.
@@ -270,7 +324,9 @@ impl FrameWriter {
     pub(crate) async fn send_piece(&mut self, kind: Kind, payload: &mut Bytes) -> Result<bool, FrameError> {
         let piece = payload.split_to(payload.len().min(MAX_PAYLOAD));
         let more = !payload.is_empty();
-        let header = [kind as u8, if more { MORE } else { 0 }];
+        let squeezed = self.context.as_mut().filter(|_| squeeze::repeats(kind)).and_then(|context| context.squeeze(&piece));
+        let header = [kind as u8, if more { MORE } else { 0 } | if squeezed.is_some() { SQUEEZED } else { 0 }];
+        let piece = squeezed.unwrap_or(piece);
         let mac_bytes = if self.seal.is_some() { MAC_BYTES } else { 0 };
         let length = HEADER_BYTES + piece.len() + mac_bytes;
         let mut frame = BytesMut::with_capacity(4 + length);
@@ -279,6 +335,9 @@ impl FrameWriter {
         frame.put_slice(&piece);
         if let Some(seal) = &mut self.seal {
             frame.put_slice(&seal.next(&header, &piece));
+        }
+        if let Some(bytes) = &self.bytes {
+            bytes.inc_by(frame.len() as u64);
         }
         match timeout(WRITE_TIMEOUT, self.chunks.send(frame.freeze())).await {
             Ok(Ok(())) => Ok(more),

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::{
     DialError, HANDSHAKE_TIMEOUT, Local, Pipe, Reason,
     frame::{Frame, FrameError, FrameReader, FrameWriter, Kind},
-    wire::{Accept, Challenge, Hello, Intent, Member, Members, PROTOCOL_VERSION, Proof, Reject},
+    wire::{Accept, Challenge, Hello, Intent, Member, Members, PROTOCOL_VERSION, Proof, Reject, SQUEEZE},
 };
 use crate::{
-    auth::{self, Key, Tag},
+    auth::{self, Key, Seal, Tag},
     membership::Record,
 };
 
@@ -40,6 +40,15 @@ pub(crate) struct Session {
 pub(crate) struct PeerHello {
     pub(crate) peer: Record,
     pub(crate) intent: Intent,
+    /// The hash of whom it holds for alive; 0 if it did not say.
+    pub(crate) company: u64,
+}
+
+/// A hello that fits.
+struct Greeting {
+    hello: PeerHello,
+    /// Ways of compression that the opener knows.
+    compression: u32,
 }
 
 /// A stream that was not accepted.
@@ -57,8 +66,8 @@ pub(crate) async fn open(pipe: Pipe, local: &Local, intent: Intent) -> Result<Se
 }
 
 async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Session, DialError> {
-    let mut reader = FrameReader::new(pipe.incoming, super::frame::MAX_PAYLOAD);
-    let mut writer = FrameWriter::new(pipe.outgoing);
+    let mut reader = FrameReader::new(pipe.incoming, super::frame::MAX_PAYLOAD).counting(local.metrics.wire_received.clone());
+    let mut writer = FrameWriter::new(pipe.outgoing).counting(local.metrics.wire_sent.clone());
     let key = local.key.load_full();
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
@@ -67,11 +76,13 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
         nonce: nonce(),
         keyed: key.is_some(),
         intent: intent.to_wire(),
+        company: local.company.get(),
+        compression: SQUEEZE,
     }
     .encode_to_vec();
     writer.send(Kind::Hello, hello.clone()).await?;
     let challenge = expect(&mut reader, Kind::Challenge).await?;
-    check_challenge(&challenge, key.is_some())?;
+    let compression = check_challenge(&challenge, key.is_some())?;
     let transcript = auth::transcript(&hello, &challenge);
     let tag = key.as_ref().map(|key| key.opener_proof(&transcript).to_vec()).unwrap_or_default();
     writer.send(Kind::Proof, Proof { tag }.encode_to_vec()).await?;
@@ -79,12 +90,12 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
     let members = check_accept(&accept, key.as_deref(), &transcript)?;
     let peer = members.sender.as_ref().and_then(Member::record).ok_or_else(|| nonsense("the peer's record"))?;
     let (outgoing, incoming) = seals(key.as_deref(), &transcript);
-    writer.established(outgoing);
-    reader.established(incoming);
+    establish(&mut reader, &mut writer, (incoming, outgoing), compression);
     Ok(Session { reader, writer, peer, members, intent })
 }
 
-fn check_challenge(payload: &[u8], keyed: bool) -> Result<(), DialError> {
+/// Returns the compression that the peer has chosen.
+fn check_challenge(payload: &[u8], keyed: bool) -> Result<u32, DialError> {
     let challenge = Challenge::decode(payload).map_err(|_| nonsense("the challenge"))?;
     if challenge.keyed != keyed {
         return Err(rejected(Reason::Key, one_sided_key(keyed)));
@@ -92,7 +103,17 @@ fn check_challenge(payload: &[u8], keyed: bool) -> Result<(), DialError> {
     if challenge.nonce.len() != NONCE_BYTES {
         return Err(nonsense("the challenge's nonce"));
     }
-    Ok(())
+    Ok(challenge.compression)
+}
+
+/// From here on both sides speak as agreed.
+fn establish(reader: &mut FrameReader, writer: &mut FrameWriter, (incoming, outgoing): (Option<Seal>, Option<Seal>), compression: u32) {
+    reader.established(incoming);
+    writer.established(outgoing);
+    if compression & SQUEEZE != 0 {
+        reader.squeezed();
+        writer.squeezed();
+    }
 }
 
 fn check_accept(payload: &[u8], key: Option<&Key>, transcript: &Tag) -> Result<Members, DialError> {
@@ -111,8 +132,8 @@ where
     A: FnOnce(PeerHello) -> F,
     F: Future<Output = Result<Members, Reject>>,
 {
-    let mut writer = FrameWriter::new(pipe.outgoing);
-    let reader = FrameReader::new(pipe.incoming, MAX_STRANGER_FRAME);
+    let mut writer = FrameWriter::new(pipe.outgoing).counting(local.metrics.wire_sent.clone());
+    let reader = FrameReader::new(pipe.incoming, MAX_STRANGER_FRAME).counting(local.metrics.wire_received.clone());
     let mut claimed = None;
     let steps = accept_steps(reader, &mut writer, local, admit, &mut claimed);
     let outcome = match timeout(HANDSHAKE_TIMEOUT, steps).await {
@@ -143,23 +164,23 @@ where
 {
     let hello = receive(&mut reader, Kind::Hello).await?;
     let key = local.key.load_full();
-    let (peer, intent) = check_hello(&hello, local, key.is_some(), claimed)?;
-    let challenge = Challenge { nonce: nonce(), keyed: key.is_some() }.encode_to_vec();
+    let greeting = check_hello(&hello, local, key.is_some(), claimed)?;
+    let compression = greeting.compression & SQUEEZE;
+    let challenge = Challenge { nonce: nonce(), keyed: key.is_some(), compression }.encode_to_vec();
     writer.send(Kind::Challenge, challenge.clone()).await.map_err(broken)?;
     let proof = receive(&mut reader, Kind::Proof).await?;
     let transcript = auth::transcript(&hello, &challenge);
     let key = check_proof(&proof, key.as_deref(), &transcript)?;
-    let members = admit(PeerHello { peer: peer.clone(), intent }).await?;
+    let (peer, intent) = (greeting.hello.peer.clone(), greeting.hello.intent);
+    let members = admit(greeting.hello).await?;
     let body = members.encode_to_vec();
     let tag = key.as_ref().map(|key| key.accepter_proof(&transcript, &body).to_vec()).unwrap_or_default();
     writer.send(Kind::Accept, Accept { body, tag }.encode_to_vec()).await.map_err(broken)?;
-    let (incoming, outgoing) = seals(key.as_ref(), &transcript);
-    reader.established(incoming);
-    writer.established(outgoing);
+    establish(&mut reader, writer, seals(key.as_ref(), &transcript), compression);
     Ok((reader, peer, intent))
 }
 
-fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<(String, SocketAddr)>) -> Result<(Record, Intent), Reject> {
+fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<(String, SocketAddr)>) -> Result<Greeting, Reject> {
     let hello = Hello::decode(payload).map_err(|_| Reason::Protocol.reject("the hello can't be read"))?;
     let record = hello.sender.as_ref().and_then(Member::record);
     *claimed = record.as_ref().map(|record| (record.identity.name.to_string(), record.identity.addr));
@@ -178,7 +199,9 @@ fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<
     }
     let intent = Intent::from_wire(hello.intent);
     match (record, intent) {
-        (Some(record), Some(intent)) => Ok((record, intent)),
+        (Some(peer), Some(intent)) => {
+            Ok(Greeting { hello: PeerHello { peer, intent, company: hello.company }, compression: hello.compression })
+        }
         _ => Err(Reason::Protocol.reject("the hello has no usable name and address")),
     }
 }
@@ -192,7 +215,7 @@ fn check_proof(payload: &[u8], key: Option<&Key>, transcript: &Tag) -> Result<Op
 }
 
 /// The seals of the opener's and the accepter's frames.
-fn seals(key: Option<&Key>, transcript: &Tag) -> (Option<auth::Seal>, Option<auth::Seal>) {
+fn seals(key: Option<&Key>, transcript: &Tag) -> (Option<Seal>, Option<Seal>) {
     key.map(|key| key.seals(transcript)).unzip()
 }
 

@@ -37,6 +37,8 @@ struct State {
     stalled: BTreeSet<SocketAddr>,
     delay: Duration,
     pumps: Vec<(SocketAddr, SocketAddr, AbortHandle)>,
+    /// With so many pumps it is worth looking for those that have ended.
+    next_sweep: usize,
 }
 
 impl Default for Network {
@@ -124,8 +126,10 @@ impl Network {
     async fn passage(&self, from: SocketAddr, to: SocketAddr) {
         let mut changed = self.changed.subscribe();
         loop {
-            if let Some(delay) = self.passes(from, to) {
-                return tokio::time::sleep(delay).await;
+            match self.passes(from, to) {
+                Some(Duration::ZERO) => return,
+                Some(delay) => return tokio::time::sleep(delay).await,
+                None => {}
             }
             if changed.changed().await.is_err() {
                 return std::future::pending().await;
@@ -151,14 +155,22 @@ impl Network {
                 }
             }
         });
-        let mut state = self.state.lock();
-        state.pumps.retain(|(_, _, pump)| !pump.is_finished());
-        state.pumps.push((from, to, pump.abort_handle()));
+        self.state.lock().add((from, to, pump.abort_handle()));
         (sender, receiver)
     }
 }
 
 impl State {
+    /// Remembers a pump, and now and then forgets those that have ended: looking through all for each new one would take a fleet of 150
+    /// longer than all else.
+    fn add(&mut self, pump: (SocketAddr, SocketAddr, AbortHandle)) {
+        if self.pumps.len() >= self.next_sweep {
+            self.pumps.retain(|(_, _, pump)| !pump.is_finished());
+            self.next_sweep = (2 * self.pumps.len()).max(BACKLOG);
+        }
+        self.pumps.push(pump);
+    }
+
     fn reset(&mut self, matches: impl Fn(SocketAddr, SocketAddr) -> bool) {
         self.pumps.retain(|(from, to, pump)| {
             let hit = matches(*from, *to);

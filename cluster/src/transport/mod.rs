@@ -14,11 +14,20 @@ pub(crate) mod outbox;
 pub(crate) mod places;
 pub(crate) mod refusals;
 pub(crate) mod skew;
+pub(crate) mod squeeze;
 pub(crate) mod standing;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -103,6 +112,7 @@ pub(crate) struct Local {
     pub(crate) key: Arc<ArcSwapOption<Key>>,
     pub(crate) record: Arc<Mutex<Record>>,
     pub(crate) pulses: Pulses,
+    pub(crate) company: Company,
     pub(crate) skews: skew::Skews,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -114,6 +124,23 @@ impl Local {
 
     pub(crate) fn record(&self) -> Record {
         self.record.lock().clone()
+    }
+}
+
+/// A hash of the processes that this node holds for alive, itself included; equal on two nodes that have nobody to tell each other of. Zero
+/// until it is known.
+#[derive(Clone, Default)]
+pub(crate) struct Company {
+    hash: Arc<AtomicU64>,
+}
+
+impl Company {
+    pub(crate) fn set(&self, hash: u64) {
+        self.hash.store(hash, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.hash.load(Ordering::Relaxed)
     }
 }
 

@@ -97,7 +97,16 @@ pub(crate) struct Hello {
     pub(crate) keyed: bool,
     #[prost(uint32, tag = "6")]
     pub(crate) intent: u32,
+    /// Hash of whom the opener holds for alive, see [`super::Company`]; 0 if it can't tell.
+    #[prost(fixed64, tag = "7")]
+    pub(crate) company: u64,
+    /// Ways of compression that the opener knows, as bits: [`SQUEEZE`]. Earlier releases know none.
+    #[prost(uint32, tag = "8")]
+    pub(crate) compression: u32,
 }
+
+/// Compression against the message before, see [`super::squeeze`].
+pub(crate) const SQUEEZE: u32 = 1;
 
 /// Answers a hello whose version and cluster name fit.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -106,6 +115,9 @@ pub(crate) struct Challenge {
     pub(crate) nonce: Vec<u8>,
     #[prost(bool, tag = "2")]
     pub(crate) keyed: bool,
+    /// Those of the opener's ways of compression that both sides will use.
+    #[prost(uint32, tag = "3")]
+    pub(crate) compression: u32,
 }
 
 /// Answers a challenge; empty without a key.

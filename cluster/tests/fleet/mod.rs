@@ -71,7 +71,17 @@ impl Node {
 
     /// A node that speaks TLS as `papers` say.
     pub async fn start_tls(name: &str, peers: &[SocketAddr], papers: &Arc<Papers>, change: impl FnOnce(&mut Config)) -> Self {
-        let (listener, addr) = bind().await;
+        Self::start_tls_on(bind().await.0, name, peers, papers, change)
+    }
+
+    pub fn start_tls_on(
+        listener: TcpListener,
+        name: &str,
+        peers: &[SocketAddr],
+        papers: &Arc<Papers>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let addr = listener.local_addr().unwrap();
         let registry = Registry::new();
         let mut config = config(name, addr, peers);
         config.tls = Some(papers.clone());

@@ -147,3 +147,60 @@ async fn a_peer_that_takes_nothing_is_given_up_after_the_write_timeout() {
     assert_eq!(writer.send(Kind::Ping, Bytes::new()).await, Err(FrameError::Stuck));
     assert!(start.elapsed() >= WRITE_TIMEOUT);
 }
+
+/// Frames of a writer that has agreed on compression and a key.
+async fn squeezed(messages: &[(Kind, Vec<u8>)]) -> Vec<u8> {
+    let (sender, mut receiver) = mpsc::channel(1024);
+    let mut writer = FrameWriter::new(sender);
+    writer.established(Some(seals().0));
+    writer.squeezed();
+    for (kind, payload) in messages {
+        writer.send(*kind, payload.clone()).await.unwrap();
+    }
+    drop(writer);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = receiver.recv().await {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn of_compressed_streams_only_gossip_is_compressed_and_all_arrives() {
+    let messages =
+        [(Kind::Gossip, vec![7; 5000]), (Kind::Ownership, vec![7; 5000]), (Kind::Gossip, vec![7; 10]), (Kind::Gossip, vec![7; 5000])];
+    let bytes = squeezed(&messages).await;
+    assert!((5000..5300).contains(&bytes.len()), "{}", bytes.len());
+    let mut reader = reader_of(bytes, 100);
+    reader.established(Some(seals().1));
+    reader.squeezed();
+    for (kind, payload) in messages {
+        assert_eq!(reader.next().await.unwrap().unwrap(), Frame { kind, payload: payload.into() });
+    }
+}
+
+#[tokio::test]
+async fn the_mac_covers_the_compressed_bytes() {
+    let mut bytes = squeezed(&[(Kind::Gossip, vec![7; 5000])]).await;
+    bytes[12] ^= 1;
+    let mut reader = reader_of(bytes, 4096);
+    reader.established(Some(seals().1));
+    reader.squeezed();
+    assert_eq!(reader.next().await, Err(FrameError::BadMac));
+}
+
+#[tokio::test]
+async fn compression_where_none_was_agreed_on_and_what_does_not_come_out_are_violations() {
+    let squeezed = |kind: u8, payload: &[u8]| [&(payload.len() as u32 + 2).to_be_bytes()[..], &[kind, SQUEEZED], payload].concat();
+    let good = zstd::bulk::compress(&[7; 500], 1).unwrap();
+    let mut unasked = reader_of(squeezed(Kind::Gossip as u8, &good), 4096);
+    assert_eq!(unasked.next().await, Err(FrameError::BadCompression));
+    let mut other_kind = reader_of(squeezed(Kind::Ownership as u8, &good), 4096);
+    other_kind.squeezed();
+    assert_eq!(other_kind.next().await, Err(FrameError::BadCompression));
+    let mut bomb = reader_of(squeezed(Kind::Gossip as u8, &zstd::bulk::compress(&[0; 1 << 20], 1).unwrap()), 4096);
+    bomb.squeezed();
+    let error = bomb.next().await.unwrap_err();
+    assert!(matches!(error, FrameError::Oversize { length, .. } if length == 1 << 20), "{error}");
+    assert!(error.is_violation() && FrameError::BadCompression.is_violation());
+}

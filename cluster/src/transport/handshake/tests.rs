@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     membership::{Identity, Phase, State},
     metrics::Metrics,
-    transport::{Pulses, skew::Skews},
+    transport::{Company, Pulses, skew::Skews},
 };
 
 fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
@@ -36,6 +36,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
         key: Arc::new(ArcSwapOption::from_pointee(key.map(|key| Key::new(key.as_bytes()).unwrap()))),
         record: Arc::new(Mutex::new(record)),
         pulses: Pulses::default(),
+        company: Company::default(),
         skews: Skews::new(crate::node::Clock::virtual_from(std::time::Duration::from_secs(1_700_000_000))),
         metrics: Arc::new(Metrics::new(cluster, &prometheus::Registry::new()).unwrap()),
     }
@@ -120,7 +121,7 @@ async fn an_accepter_that_only_pretends_to_have_the_key_is_found_out() {
         let mut reader = FrameReader::new(accepted.incoming, MAX_STRANGER_FRAME);
         let mut writer = FrameWriter::new(accepted.outgoing);
         reader.next().await.unwrap();
-        writer.send(Kind::Challenge, Challenge { nonce: nonce(), keyed: true }.encode_to_vec()).await.unwrap();
+        writer.send(Kind::Challenge, Challenge { nonce: nonce(), keyed: true, compression: SQUEEZE }.encode_to_vec()).await.unwrap();
         reader.next().await.unwrap();
         let body = Members { sender: Some(Member::from(&local("b", "blue", None).record())), ..Members::default() };
         let accept = Accept { body: body.encode_to_vec(), tag: vec![0; 32] };
@@ -182,4 +183,47 @@ async fn a_peer_that_says_nothing_is_given_up_on_both_sides() {
     drop(dialled);
     let (dialled, _silent) = pipes();
     assert_eq!(open(dialled, &b, Intent::Link).await.err(), Some(DialError::Handshake));
+}
+
+/// What an accepter chooses for an opener that knows these ways of compression.
+async fn chosen(offered: u32) -> u32 {
+    let b = local("b", "blue", None);
+    let (dialled, accepted) = pipes();
+    let me = b.record();
+    let opener = async {
+        let mut writer = FrameWriter::new(dialled.outgoing);
+        let sender = Some(Member::from(&local("a", "blue", None).record()));
+        let hello = Hello { protocol: PROTOCOL_VERSION, cluster: "blue".into(), sender, nonce: nonce(), intent: 1, compression: offered, ..Hello::default() };
+        writer.send(Kind::Hello, hello.encode_to_vec()).await.unwrap();
+        let mut reader = FrameReader::new(dialled.incoming, MAX_STRANGER_FRAME);
+        let challenge = Challenge::decode(reader.next().await.unwrap().unwrap().payload).unwrap();
+        writer.send(Kind::Proof, Proof::default().encode_to_vec()).await.unwrap();
+        (challenge.compression, reader)
+    };
+    let ((compression, _reader), accepted) = tokio::join!(opener, accept(accepted, &b, |hello| admit_all(hello, me)));
+    assert!(accepted.is_ok());
+    compression
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_of_an_earlier_release_is_served_without_compression_and_a_later_one_with_what_both_know() {
+    assert_eq!(chosen(0).await, 0);
+    assert_eq!(chosen(SQUEEZE).await, SQUEEZE);
+    assert_eq!(chosen(SQUEEZE | 4).await, SQUEEZE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gossip_passes_compressed_in_both_directions_and_is_counted_as_it_is_on_the_wire() {
+    let (a, b) = (local("a", "blue", Some(KEY)), local("b", "blue", Some(KEY)));
+    let (opened, accepted) = shake(&a, &b).await;
+    let (mut opened, mut accepted) = (opened.unwrap(), accepted.unwrap());
+    let (before, digest) = (a.metrics.wire_sent.get(), Bytes::from(vec![7; 4000]));
+    for _ in 0..2 {
+        opened.writer.send(Kind::Gossip, digest.clone()).await.unwrap();
+        assert_eq!(accepted.reader.next().await.unwrap().unwrap().payload, digest);
+        accepted.writer.send(Kind::Gossip, digest.clone()).await.unwrap();
+        assert_eq!(opened.reader.next().await.unwrap().unwrap().payload, digest);
+    }
+    assert!(a.metrics.wire_sent.get() - before < 300);
+    assert_eq!(a.metrics.wire_sent.get(), b.metrics.wire_received.get());
 }
