@@ -63,7 +63,12 @@ impl Cost {
         println!("  {:4.0} nodes: sent {:6.2} KB/s, received {:6.2} KB/s in frames", self.nodes, self.sent / 1e3, self.received / 1e3);
         println!("              gossip before compression {:6.2} KB/s each way", self.gossip / 1e3);
         println!("              loopback interface, all headers {:6.2} KB/s each way", self.loopback / 1e3);
-        println!("              CPU {:5.2} % of a core, memory {:6.0} KB, descriptors {:4.0}", self.cpu, self.memory / 1e3, self.descriptors);
+        println!(
+            "              CPU {:5.2} % of a core, memory {:6.0} KB, descriptors {:4.0}",
+            self.cpu,
+            self.memory / 1e3,
+            self.descriptors
+        );
     }
 
     /// The line through two measurements, at another number of nodes.

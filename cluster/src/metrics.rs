@@ -141,10 +141,8 @@ impl Metrics {
             streams: new.gauge("cluster_transport_streams", "Open streams, both directions")?,
             rx_queue_length: new.gauge("cluster_transport_rx_packet_queue_length", "Rounds of gossip that wait to be read")?,
             tx_queue_length: new.gauge("cluster_transport_tx_packet_queue_length", "Messages that wait to be sent, over all peers")?,
-            wire_sent: new.counter(
-                "collector_cluster_wire_sent_bytes_total",
-                "Bytes sent to peers, after compression, before HTTP/2 and TLS",
-            )?,
+            wire_sent: new
+                .counter("collector_cluster_wire_sent_bytes_total", "Bytes sent to peers, after compression, before HTTP/2 and TLS")?,
             wire_received: new.counter(
                 "collector_cluster_wire_received_bytes_total",
                 "Bytes received from peers, before decompression, after HTTP/2 and TLS",

@@ -54,6 +54,7 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Idle => "left to others",
         Phase::Wanting => "being claimed",
         Phase::Held => "held",
+        Phase::Left => "no longer discovered here",
         Phase::Releasing => "being stopped for another node",
         Phase::Granted => "on its way to another node",
     }

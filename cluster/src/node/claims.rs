@@ -75,7 +75,7 @@ pub enum Stopping {
         /// The peer.
         to: Name,
     },
-    /// It is no longer among the keys of the domain: its series end.
+    /// It is no longer among the keys of the domain, and for a few seconds no other node has wanted it: its series end.
     Undiscovered,
     /// Another node holds it too, after a partition, and keeps it; its series go on there.
     Duplicate {
@@ -168,7 +168,9 @@ enum Setter {
 }
 
 impl KeySetter {
-    /// Says which keys the component has discovered: all of them, each time. Of specs with the same key the first counts.
+    /// Says which keys the component has discovered: all of them, each time. Of specs with the same key the first counts. The holds of
+    /// keys that are left out begin no slot from now on. What becomes of their series is told later: [`Stopping::Handover`] if another
+    /// node still knows such a key and goes on with it, else [`Stopping::Undiscovered`].
     pub fn set_keys(&self, keys: Vec<KeySpec>) {
         match &*self.to {
             Setter::Cluster { domain, number, port, commands } => {

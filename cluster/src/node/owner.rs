@@ -2,7 +2,7 @@
 //! machine's messages and its view of the fleet come from and go to the driver.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -32,6 +32,24 @@ struct Domain {
     port: Arc<Port>,
     keys: Option<Vec<KeySpec>>,
     holds: HashMap<u64, Hold>,
+    /// Of keys that the component no longer knows, until another node has taken them or they have ended. They begin no slot.
+    left: HashMap<u64, Hold>,
+}
+
+impl Domain {
+    /// Shuts the holds of keys that the component has left out.
+    fn shut(&mut self, keys: &[KeySpec]) {
+        let known: HashSet<u64> = keys.iter().map(|spec| spec.key).collect();
+        let left = self.holds.extract_if(|key, _| !known.contains(key)).inspect(|(_, hold)| {
+            hold.close();
+        });
+        self.left.extend(left);
+    }
+
+    /// From here on no slot of the key begins; the last one that did.
+    fn close(&mut self, key: u64) -> Option<u64> {
+        self.holds.remove(&key).or_else(|| self.left.remove(&key))?.close()
+    }
 }
 
 /// A key that was stopped for a peer and whose component has not answered yet.
@@ -140,7 +158,7 @@ impl Owner {
     /// A component claims a domain; one that had it before is sent away.
     pub(crate) fn register(&mut self, name: Name, number: u64, port: Arc<Port>) -> Effects {
         let effects = self.remove(&name);
-        self.domains.insert(name, Domain { number, port, keys: None, holds: HashMap::new() });
+        self.domains.insert(name, Domain { number, port, keys: None, holds: HashMap::new(), left: HashMap::new() });
         effects
     }
 
@@ -175,6 +193,7 @@ impl Owner {
         let Some(keys) = domain.port.take_keys() else {
             return Effects::default();
         };
+        domain.shut(&keys);
         domain.keys = Some(keys.clone());
         self.input(|machine, now| machine.set_keys(now, name, &keys))
     }
@@ -303,6 +322,7 @@ impl Owner {
         if let Some(old) = domain.holds.insert(start.key, hold.clone()) {
             old.close();
         }
+        domain.left.remove(&start.key);
         domain.port.inbox.start(StartEvent {
             key: start.key,
             first_slot: start.first_slot,
@@ -317,7 +337,7 @@ impl Owner {
         let mut port = None;
         if let Some(domain) = self.domains.get_mut(&name) {
             // Under the hold's lock: from here on no slot begins, and this is the last that did.
-            last_slot = domain.holds.remove(&key).and_then(|hold| hold.close());
+            last_slot = domain.close(key);
             port = Some(domain.port.clone());
         }
         let handover = matches!(reason, StopReason::Handover { .. }).then(|| self.handover(name, key, last_slot));
@@ -338,11 +358,9 @@ impl Owner {
     fn fence_all(&mut self) {
         self.releasing.clear();
         for domain in self.domains.values_mut() {
-            let keys: BTreeSet<_> = domain.holds.keys().copied().collect();
+            let keys: BTreeSet<_> = domain.holds.keys().chain(domain.left.keys()).copied().collect();
             for key in keys {
-                if let Some(hold) = domain.holds.remove(&key) {
-                    hold.close();
-                }
+                domain.close(key);
                 domain.port.inbox.stop(StopEvent { key, reason: Stopping::Fenced, handover: None });
             }
         }

@@ -85,7 +85,7 @@ pub enum StopReason {
         /// The peer that takes it.
         to: Name,
     },
-    /// It is no longer among the keys of its domain, or the domain is gone.
+    /// It is no longer among the keys of its domain, and no peer that knows it has taken it; or the domain is gone.
     Undiscovered,
     /// After a healed partition two nodes held it, and the other one keeps it.
     Duplicate {
@@ -115,6 +115,8 @@ pub enum Phase {
     Wanting,
     /// Scraped here.
     Held,
+    /// Scraped here until it was no longer discovered, and left for a node that still knows it.
+    Left,
     /// Being stopped for a peer.
     Releasing,
     /// Handed over, not yet acknowledged.

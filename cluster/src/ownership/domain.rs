@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{Action, Move, Start, StartReason, StopReason};
 use super::context::{Candidate, Context};
 use super::digest::DomainDigest;
-use super::entry::{Entry, Held, Hold, TRAIL_MS};
+use super::entry::{Entry, Held, Hold, LEFT_MS, Left, TRAIL_MS};
 use super::mutant::Mutant;
 use super::peers::PeerId;
 use super::view::{KeySpec, Name};
@@ -17,6 +17,15 @@ const QUERY_RETRY_MS: u64 = 1_000;
 /// A terminating node that finds nobody for its keys waits so many milliseconds: a viewer of its view may have become a
 /// participant, or one that was late may come back. Over the time that news take.
 const LINGER_MS: u64 = 5_000;
+
+/// Who gets the keys that this node no longer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bequest {
+    /// Whoever still knows them, with their series.
+    ToPeers,
+    /// Nobody: what is known of their series is gone.
+    Nothing,
+}
 
 /// One domain.
 #[derive(Debug)]
@@ -46,7 +55,7 @@ impl Domain {
         let wanted: BTreeMap<u64, u64> = specs.iter().map(|spec| (spec.key, spec.interval_ms)).collect();
         let lost: Vec<u64> =
             self.keys.iter().filter(|(key, entry)| entry.discovered() && !wanted.contains_key(key)).map(|(key, _)| *key).collect();
-        self.undiscover(cx, &lost);
+        self.undiscover(cx, &lost, Bequest::ToPeers);
         for (key, interval_ms) in wanted {
             self.discover(cx, key, interval_ms);
         }
@@ -64,32 +73,33 @@ impl Domain {
         if known && entry.clock.is_none() {
             self.notes -= 1;
         }
-        let rescheduled = entry.clock.replace(clock).is_some();
-        if !rescheduled {
+        if entry.clock.replace(clock).is_none() {
             self.digest.add(key);
         }
-        if rescheduled && let Hold::Held(held) = &mut entry.hold {
-            held.first_slot = clock.next_after(cx.now.wall_ms);
-            cx.out.act(Action::Start(Start {
-                domain: self.name.clone(),
-                key,
-                first_slot: held.first_slot,
-                reason: StartReason::Rescheduled,
-                state: None,
-            }));
-        }
+        entry.reschedule(cx, &self.name, key, clock);
         self.attend(cx, key);
     }
 
+    /// Gives up all keys: the component is gone, and with it what another node would need to go on with them.
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>) {
+        let keys: Vec<u64> = self.keys.keys().copied().collect();
+        self.undiscover(cx, &keys, Bequest::Nothing);
+    }
+
     /// Drops keys from the discovered set: nobody scrapes what it has not discovered.
-    fn undiscover(&mut self, cx: &mut Context<'_>, keys: &[u64]) {
+    fn undiscover(&mut self, cx: &mut Context<'_>, keys: &[u64], bequest: Bequest) {
         let mut vouched = Vec::new();
         for key in keys {
             let Some(entry) = self.keys.get_mut(key) else { continue };
-            if matches!(entry.hold, Hold::Held(_)) {
-                entry.note_last(cx.now.wall_ms);
-                entry.release(cx.now.wall_ms, None);
-                cx.out.act(Action::Stop { domain: self.name.clone(), key: *key, reason: StopReason::Undiscovered });
+            entry.note_last(cx.now.wall_ms);
+            match (&entry.hold, entry.clock, bequest) {
+                (Hold::Held(held), Some(clock), Bequest::ToPeers) if cx.peers.ids().next().is_some() && !cx.mutant(Mutant::NothingLeft) => {
+                    let until_ms = cx.now.mono_ms.saturating_add(LEFT_MS);
+                    entry.hold = Hold::Left(Box::new(Left { first_slot: held.first_slot, clock, until_ms }));
+                    self.unsettled.insert(*key);
+                }
+                (Hold::Held(_) | Hold::Left(_), ..) => entry.end(cx, &self.name, *key),
+                _ => {}
             }
             if matches!(entry.hold, Hold::Wanting(_)) {
                 entry.hold = Hold::Idle;
@@ -99,11 +109,11 @@ impl Domain {
             }
             if entry.clock.take().is_some() {
                 self.digest.remove(*key);
+                self.notes += 1;
             }
             entry.confirmed = None;
             entry.unknown_at.clear();
             entry.note_until = entry.note_until.max(cx.now.mono_ms.saturating_add(TRAIL_MS));
-            self.notes += 1;
         }
         for peer in cx.peers.ids().filter(|_| !vouched.is_empty()) {
             cx.out.to(peer, &self.name).forgot.extend(&vouched);
@@ -164,7 +174,7 @@ impl Domain {
     /// This node was late: it holds nothing any more.
     pub(super) fn fence(&mut self, cx: &mut Context<'_>) {
         for (key, entry) in &mut self.keys {
-            if matches!(entry.hold, Hold::Held(_) | Hold::Wanting(_) | Hold::Releasing(_)) {
+            if matches!(entry.hold, Hold::Held(_) | Hold::Left(_) | Hold::Wanting(_) | Hold::Releasing(_)) {
                 entry.note_last(cx.now.wall_ms);
                 entry.release(cx.now.wall_ms, None);
                 self.unsettled.insert(*key);
@@ -205,6 +215,13 @@ impl Entry {
                 true
             }
             (Hold::Releasing(_), _) => true,
+            (Hold::Left(left), _) => {
+                let ends = left.until_ms <= cx.now.mono_ms || cx.peers.ids().next().is_none();
+                if ends {
+                    self.end(cx, domain, key);
+                }
+                !ends
+            }
             (Hold::Wanting(_), Candidate::Me) if cx.may_own() => {
                 self.pursue(cx, domain, key);
                 matches!(self.hold, Hold::Wanting(_))
@@ -254,6 +271,26 @@ impl Entry {
         cx.out.to(peer, domain).queries.push(key);
     }
 
+    /// A key that has new slots, or is discovered again before another node has taken it, is scraped from its next slot on.
+    fn reschedule(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, clock: SlotClock) {
+        let first_slot = clock.next_after(cx.now.wall_ms);
+        match &mut self.hold {
+            Hold::Held(held) => held.first_slot = first_slot,
+            Hold::Left(_) => {
+                let (since_ms, reason) = (cx.now.wall_ms, StartReason::Rescheduled);
+                self.hold = Hold::Held(Box::new(Held { first_slot, since_ms, reason }));
+            }
+            _ => return,
+        }
+        cx.out.act(Action::Start(Start { domain: domain.clone(), key, first_slot, reason: StartReason::Rescheduled, state: None }));
+    }
+
+    /// Nobody scrapes the key any more, as far as this node knows.
+    fn end(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64) {
+        self.release(cx.now.wall_ms, None);
+        cx.out.act(Action::Stop { domain: domain.clone(), key, reason: StopReason::Undiscovered });
+    }
+
     /// The key is scraped here from now on.
     pub(super) fn hold(&mut self, cx: &mut Context<'_>, start: Start, peer: Option<Name>) {
         self.hold = Hold::Held(Box::new(Held { first_slot: start.first_slot, since_ms: cx.now.wall_ms, reason: start.reason.clone() }));
@@ -266,8 +303,8 @@ impl Entry {
 
     /// Notes that slots up to the current one may have been scraped here.
     pub(super) fn note_last(&mut self, wall_ms: u64) {
-        if matches!(self.hold, Hold::Held(_) | Hold::Releasing(_)) {
-            self.last_ms = self.clock.map(|clock| clock.instant(clock.slot_at(wall_ms)));
+        if let (Hold::Held(_) | Hold::Releasing(_), Some(clock)) = (&self.hold, self.clock) {
+            self.last_ms = Some(clock.instant(clock.slot_at(wall_ms)));
         }
     }
 

@@ -12,6 +12,9 @@ use crate::slots::SlotClock;
 /// How long it is remembered to whom a key was given or promised, and notes about undiscovered keys are kept: a multiple of
 /// the time in which views come to agree.
 pub(super) const TRAIL_MS: u64 = 60_000;
+/// How long a key that its holder has lost sight of is kept for one that still knows it, in milliseconds. Who knows it asks as soon as it
+/// hears of that; a lost question is repeated after a second, and then the news may have to come around a broken stream.
+pub(super) const LEFT_MS: u64 = 5_000;
 /// Most entries of a trail. One is the rule; several come from views that disagree.
 const MAX_TRAIL: usize = 4;
 
@@ -51,6 +54,7 @@ pub(super) enum Hold {
     Idle,
     Wanting(Box<Want>),
     Held(Box<Held>),
+    Left(Box<Left>),
     Releasing(Box<Release>),
     Granted(Box<Granted>),
 }
@@ -106,6 +110,17 @@ pub(super) struct Held {
     pub(super) reason: StartReason,
 }
 
+/// A key that was held here and is not discovered any more. It is not scraped, but its token is still here: a node whose discovery is
+/// later than this one's takes it with its series; if none does, these end.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) first_slot: u64,
+    /// The slots as they were.
+    pub(super) clock: SlotClock,
+    /// Monotonic ms.
+    pub(super) until_ms: u64,
+}
+
 /// A key being stopped for a peer.
 #[derive(Debug)]
 pub(super) struct Release {
@@ -153,6 +168,7 @@ impl Entry {
             Hold::Idle => Phase::Idle,
             Hold::Wanting(_) => Phase::Wanting,
             Hold::Held(_) => Phase::Held,
+            Hold::Left(_) => Phase::Left,
             Hold::Releasing(_) => Phase::Releasing,
             Hold::Granted(_) => Phase::Granted,
         }

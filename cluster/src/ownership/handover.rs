@@ -80,6 +80,10 @@ impl Domain {
                 entry.begin_release(cx, &domain, key, from, claim);
                 Verdict::Granting
             }
+            Hold::Left(_) if room => {
+                entry.begin_release(cx, &domain, key, from, claim);
+                Verdict::Granting
+            }
             Hold::Wanting(_) if cx.mutant(Mutant::WrongTieBreak) => entry.call_free(cx, from),
             // Of two that want a key the one that should hold it stays; while views differ both may.
             Hold::Wanting(_) if candidate == Candidate::Me || cx.terminating() => Verdict::Busy,
@@ -90,7 +94,7 @@ impl Domain {
             Hold::Idle => entry.call_free(cx, from),
             Hold::Releasing(release) if release.to == from => Verdict::Granting,
             Hold::Granted(granted) if granted.to == from => Verdict::Granting,
-            Hold::Held(_) | Hold::Releasing(_) | Hold::Granted(_) => Verdict::Busy,
+            Hold::Held(_) | Hold::Left(_) | Hold::Releasing(_) | Hold::Granted(_) => Verdict::Busy,
         }
     }
 
@@ -166,8 +170,12 @@ impl Entry {
     }
 
     fn begin_release(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, to: PeerId, claim: u64) {
-        let (Hold::Held(held), Some(clock)) = (&self.hold, self.clock) else { return };
-        self.hold = Hold::Releasing(Box::new(Release { to, claim, first_slot: held.first_slot, clock }));
+        let (first_slot, clock) = match (&self.hold, self.clock) {
+            (Hold::Held(held), Some(clock)) => (held.first_slot, clock),
+            (Hold::Left(left), _) => (left.first_slot, left.clock),
+            _ => return,
+        };
+        self.hold = Hold::Releasing(Box::new(Release { to, claim, first_slot, clock }));
         let reason = StopReason::Handover { to: cx.name(to) };
         cx.out.act(Action::Stop { domain: domain.clone(), key, reason });
     }
@@ -222,7 +230,7 @@ impl Entry {
         self.took = self.took.max(grant.claim);
         let began_ms = match &self.hold {
             // After a healed partition there may be two tokens; this one ends here.
-            Hold::Held(_) | Hold::Releasing(_) | Hold::Granted(_) => return Reception::Taken,
+            Hold::Held(_) | Hold::Left(_) | Hold::Releasing(_) | Hold::Granted(_) => return Reception::Taken,
             Hold::Wanting(want) => Some(want.began_ms),
             Hold::Idle => None,
         };

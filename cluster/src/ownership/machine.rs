@@ -124,7 +124,12 @@ impl Ownership {
     /// Takes a domain away: its component is gone or no longer clustered. Keys held in it are stopped.
     #[must_use]
     pub fn remove_domain(&mut self, now: Now, domain: &str) -> Vec<Action> {
-        self.set_keys(now, domain, &[])
+        let mut out = self.enter(now);
+        let (domains, mut cx) = self.parts(&mut out);
+        if let Some(domain) = domains.get_mut(domain) {
+            domain.abandon(&mut cx);
+        }
+        self.leave(out)
     }
 
     /// Takes a message of a peer. Messages of or for another life are counted and dropped.

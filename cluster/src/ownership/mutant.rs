@@ -19,6 +19,8 @@ pub(crate) enum Mutant {
     CurrentSlotOnClaim,
     /// Owners are not asked whether they know a key.
     NoQuery,
+    /// A holder that loses sight of a key ends its series at once.
+    NothingLeft,
     /// A holder that hears of another holder goes on.
     DuplicateKept,
     /// Messages to and from earlier incarnations count.

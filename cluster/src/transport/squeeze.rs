@@ -100,7 +100,8 @@ mod tests {
     fn digest(members: u32, beat: u64) -> Vec<u8> {
         let entry = |member: u32| {
             let scattered = member.wrapping_mul(2_654_435_761);
-            [format!("collector-{member}").as_bytes(), &scattered.to_le_bytes(), &(beat + u64::from(member % 3)).to_le_bytes(), &[0; 8]].concat()
+            [format!("collector-{member}").as_bytes(), &scattered.to_le_bytes(), &(beat + u64::from(member % 3)).to_le_bytes(), &[0; 8]]
+                .concat()
         };
         (0..members).flat_map(entry).collect()
     }

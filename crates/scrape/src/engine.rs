@@ -6,6 +6,7 @@ mod driver;
 mod entry;
 mod inbox;
 mod job;
+mod leaving;
 mod release;
 mod schedule;
 mod set;
@@ -182,7 +183,8 @@ impl Engine {
     }
 
     /// Takes over a list of discovered targets in place of the last one. Targets that stay are scraped on undisturbed; those that go
-    /// get staleness markers at their next slot, or a minute from now if that is sooner.
+    /// get staleness markers at their next slot, or a minute from now if that is sooner. With [`Ownership::Assigned`] they wait until
+    /// [`Engine::retire`] tells that nobody else goes on with them, at most a minute.
     pub fn set_targets(&self, discovered: Vec<Labels>) -> Synced {
         let mut known = self.shared.known.lock();
         known.discovered = discovered;
@@ -230,6 +232,12 @@ impl Engine {
     /// Takes a key from this node, with all of its targets. Nothing is said about its series: another node goes on with them.
     pub fn disown(&self, key: u64) {
         self.shared.inbox.order(key, Order::Disown);
+    }
+
+    /// Takes a key from this node whose targets have left the set, and which no other node goes on with: their series get staleness
+    /// markers at their next slot.
+    pub fn retire(&self, key: u64) {
+        self.shared.inbox.order(key, Order::Retire);
     }
 
     /// Takes all keys from this node, as [`Engine::disown`] does.

@@ -350,7 +350,11 @@ impl Fleet {
     }
 
     pub(super) fn show_keys(&mut self, node: usize, domain: usize) {
-        let Some(specs) = self.nodes.get(&node).map(|node| node.specs(domain)) else { return };
+        let Some(running) = self.nodes.get_mut(&node) else { return };
+        let (specs, name) = (running.specs(domain), domain_of(domain));
+        // What is not known any more is not scraped any more, whatever the machine has to say about it.
+        let left = running.loops.iter_mut().filter(|((of, key), _)| *of == name && !specs.iter().any(|spec| spec.key == *key));
+        left.for_each(|(_, left)| left.stopping = true);
         self.input(node, |machine, now| machine.set_keys(now, &domain_of(domain), &specs));
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Log {
     /// Spans of time in which scrapes may be missing.
     faults: Vec<(u64, u64)>,
     key_faults: Vec<(u64, u64, u64)>,
+    /// When a key's series were ended.
+    ends: BTreeMap<(Name, u64), Vec<u64>>,
     /// When the fleet was cut, and the sides as bits.
     pub(super) cut: Option<(u64, u32)>,
     pub(super) healed_at: Option<u64>,
@@ -55,6 +57,7 @@ impl Log {
             scrapes: BTreeMap::new(),
             faults: Vec::new(),
             key_faults: Vec::new(),
+            ends: BTreeMap::new(),
             cut: None,
             healed_at: None,
             violations: Vec::new(),
@@ -81,6 +84,10 @@ impl Log {
     /// The same for one key.
     pub(super) fn key_fault(&mut self, key: u64, from: u64, to: u64) {
         self.key_faults.push((key, from, to));
+    }
+
+    pub(super) fn ended(&mut self, domain: &Name, key: u64, now: u64) {
+        self.ends.entry((domain.clone(), key)).or_default().push(now);
     }
 
     pub(super) fn scraped(&mut self, domain: &Name, key: u64, instant: u64, node: usize, now: u64) {
@@ -160,6 +167,7 @@ impl Fleet {
             }
         }
         self.judge_sides(plan, &scrapes);
+        self.judge_ends(plan, &scrapes);
         // Keys that come into view late are expected once somebody has scraped them.
         let cold = if self.script.class == Class::Sets { first } else { clock.instant(clock.next_after(START_MS + COLD_START_MS)) };
         let end = self.now - SKEW_MS;
@@ -183,6 +191,14 @@ impl Fleet {
         let apart = (sides >> a) & 1 != (sides >> b) & 1 && *at <= healed;
         let reuniting = *at > healed && *at <= healed + SPREAD_MS + REUNION_MS;
         instant + SKEW_MS >= from && (apart || reuniting)
+    }
+
+    /// A key that somebody knows all the time goes on: its series do not end.
+    fn judge_ends(&mut self, plan: &KeyPlan, scrapes: &BTreeMap<u64, Vec<Scrape>>) {
+        let ends = self.log.ends.get(&(domain_of(plan.domain), plan.key)).cloned().unwrap_or_default();
+        for end in ends.into_iter().filter(|end| scrapes.keys().any(|instant| instant > end)) {
+            self.log.violation(format!("the series of key {:x} ended at {}, and it was scraped on", plan.key, since_start(end)));
+        }
     }
 
     /// While the fleet is cut each side scrapes every key, once it has noticed.

@@ -242,6 +242,9 @@ impl Fleet {
             self.log.violation(format!("node-{node} is to stop {address:?}, which does not run"));
             return;
         };
+        if *reason == StopReason::Undiscovered {
+            self.log.ended(&domain, key, self.now);
+        }
         if !matches!(reason, StopReason::Handover { .. }) {
             running.loops.remove(&address);
             return;

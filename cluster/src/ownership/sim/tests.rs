@@ -80,7 +80,7 @@ fn under_majority_no_key_ever_has_two_holders() {
 const MUTANT_RUNS: u64 = 1_500;
 
 /// Each deliberate fault, and a class of runs that is to notice it.
-const MUTANTS: [(Mutant, Class); 10] = [
+const MUTANTS: [(Mutant, Class); 11] = [
     (Mutant::NoAnswerAwaited, Class::Planned),
     (Mutant::NoFence, Class::Stall),
     (Mutant::NoGrantResend, Class::Lossy),
@@ -89,6 +89,7 @@ const MUTANTS: [(Mutant, Class); 10] = [
     (Mutant::NoTrail, Class::Planned),
     (Mutant::CurrentSlotOnClaim, Class::Crash),
     (Mutant::NoQuery, Class::Sets),
+    (Mutant::NothingLeft, Class::Sets),
     (Mutant::DuplicateKept, Class::Partition),
     (Mutant::AnyIncarnation, Class::Crash),
 ];

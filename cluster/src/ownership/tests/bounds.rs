@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::rig::{DOMAIN, Rig, keys_of, view};
 use crate::ownership::{
     Action, Answer, Envelope, Grant, KeySpec, MAX_KEYS, MAX_STATE_BYTES, Member, MemberState, Message, Name, Now, Ownership, Phase,
-    Pointer, Settings, Stopped, View,
+    Pointer, Settings, StartReason, Stopped, View,
 };
 
 fn large_view(nodes: usize) -> View {
@@ -150,13 +150,17 @@ fn a_peer_that_says_anything_does_not_confuse_a_machine() {
         }
         for (_, action) in rig.log.iter().filter(|(name, _)| name == "a") {
             match action {
-                Action::Start(start) => assert!(running.insert(start.key), "{start:?} runs already"),
+                Action::Start(start) => {
+                    let runs = !running.insert(start.key);
+                    assert_eq!(runs, start.reason == StartReason::Rescheduled, "{start:?}");
+                }
                 Action::Stop { key, .. } => assert!(running.remove(key), "{key} does not run"),
                 _ => {}
             }
         }
     }
-    let held = rig.machines["a"].holders().filter(|holder| holder.phase == Phase::Held).map(|holder| holder.key);
+    let holders = rig.machines["a"].holders();
+    let held = holders.filter(|holder| matches!(holder.phase, Phase::Held | Phase::Left)).map(|holder| holder.key);
     assert_eq!(held.collect::<BTreeSet<_>>(), running);
 }
 

@@ -1,7 +1,7 @@
 //! Keys that not everybody has discovered.
 
-use super::rig::{Rig, clock, keys_of};
-use crate::ownership::{Message, StopReason};
+use super::rig::{DOMAIN, Rig, clock, keys_of};
+use crate::ownership::{Message, Phase, StartReason, StopReason};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -56,12 +56,66 @@ fn an_owner_that_has_not_discovered_a_key_never_takes_it_away() {
 }
 
 #[test]
-fn a_key_that_its_holder_loses_sight_of_is_stopped_and_taken_by_another() {
+fn a_key_that_its_holder_loses_sight_of_goes_with_its_series_to_one_that_knows_it() {
     let mut rig = Rig::fleet(&["a", "b"]);
     let key = keys_of("a", &["a", "b"], 1)[0];
     rig.keys("a", [key]);
     rig.keys("b", [key]);
     rig.keys("a", []);
+    assert_eq!(rig.stops("a"), [StopReason::Handover { to: "b".into() }]);
+    assert_eq!(rig.holders(key), ["b"]);
+    assert!(rig.last_start("b").state.is_some());
+}
+
+#[test]
+fn a_key_that_nobody_knows_any_more_ends_once_and_where_it_was_held_last() {
+    let mut rig = Rig::fleet(&NAMES);
+    let key = keys_of("a", &NAMES, 1)[0];
+    for name in NAMES {
+        rig.keys(name, [key]);
+    }
+    rig.pass(1_000);
+    for name in NAMES {
+        rig.keys(name, []);
+        rig.pass(1_000);
+    }
+    assert!(rig.holders(key).is_empty());
+    assert!(NAMES.iter().all(|name| !rig.stops(name).contains(&StopReason::Undiscovered)), "c waits for somebody who still knows it");
+    rig.pass(5_000);
+    let ends: Vec<usize> =
+        NAMES.iter().map(|name| rig.stops(name).iter().filter(|stop| **stop == StopReason::Undiscovered).count()).collect();
+    assert_eq!(ends, [0, 0, 1]);
+}
+
+#[test]
+fn a_node_alone_ends_what_it_no_longer_knows_at_once() {
+    let mut rig = Rig::fleet(&["a"]);
+    rig.keys("a", [1]);
+    rig.keys("a", []);
+    assert_eq!(rig.stops("a"), [StopReason::Undiscovered]);
+}
+
+#[test]
+fn a_key_that_comes_back_before_anybody_took_it_is_scraped_on() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    let key = keys_of("a", &["a", "b"], 1)[0];
+    rig.keys("a", [key]);
+    rig.keys("a", []);
+    rig.pass(2_000);
+    assert_eq!(rig.holder("a", key).phase, Phase::Left);
+    rig.keys("a", [key]);
+    assert_eq!(rig.last_start("a").reason, StartReason::Rescheduled);
+    rig.pass(10_000);
+    assert_eq!((rig.holders(key), rig.stops("a")), (vec!["a".to_owned()], Vec::new()));
+}
+
+#[test]
+fn a_key_whose_component_has_gone_ends_at_once() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    let key = keys_of("a", &["a", "b"], 1)[0];
+    rig.keys("a", [key]);
+    rig.keys("b", [key]);
+    rig.input("a", |machine, now| machine.remove_domain(now, DOMAIN));
     assert_eq!(rig.stops("a"), [StopReason::Undiscovered]);
     assert_eq!(rig.holders(key), ["b"]);
 }

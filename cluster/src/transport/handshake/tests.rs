@@ -193,7 +193,15 @@ async fn chosen(offered: u32) -> u32 {
     let opener = async {
         let mut writer = FrameWriter::new(dialled.outgoing);
         let sender = Some(Member::from(&local("a", "blue", None).record()));
-        let hello = Hello { protocol: PROTOCOL_VERSION, cluster: "blue".into(), sender, nonce: nonce(), intent: 1, compression: offered, ..Hello::default() };
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: "blue".into(),
+            sender,
+            nonce: nonce(),
+            intent: 1,
+            compression: offered,
+            ..Hello::default()
+        };
         writer.send(Kind::Hello, hello.encode_to_vec()).await.unwrap();
         let mut reader = FrameReader::new(dialled.incoming, MAX_STRANGER_FRAME);
         let challenge = Challenge::decode(reader.next().await.unwrap().unwrap().payload).unwrap();

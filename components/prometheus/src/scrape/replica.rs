@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cluster::ownership::StartReason;
-use cluster::{ClaimEvent, Claims, Cluster, domain_of_rank};
+use cluster::{ClaimEvent, Claims, Cluster, Stopping, domain_of_rank};
 use component::{BuildError, Setup, Target};
 use futures_util::future::select_all;
 use scrape::fetch::Transport;
@@ -122,6 +122,7 @@ impl Replica {
                         self.barrier.iter().for_each(|barrier| barrier.handed_on(stop.key));
                         ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover);
                     }
+                    None if stop.reason == Stopping::Undiscovered => self.engine.retire(stop.key),
                     None => self.engine.disown(stop.key),
                 }
             }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::engine::entry::{Active, Entry, adopt};
 use crate::engine::inbox::{Order, Released, Told};
 use crate::engine::job::Job;
+use crate::engine::leaving::Leaving;
 use crate::engine::release::{Release, Releases};
 use crate::engine::schedule::Schedule;
 use crate::engine::set::of_key;
@@ -26,7 +27,7 @@ const TOLERANCE_DIVISOR: i64 = 100;
 /// The longest sleep: the wall clock may be slewed meanwhile, or jump.
 const MAX_SLEEP_MS: i64 = 1000;
 
-/// Targets that have left the set end their series at their next slot, but not later than this.
+/// Targets that have left the set end their series at their next slot, but not later than this; in a fleet once nobody has taken them.
 const MAX_LEAVING_MS: i64 = 60_000;
 
 pub(super) struct Driver {
@@ -38,6 +39,7 @@ pub(super) struct Driver {
     entries: HashMap<u64, Entry>,
     /// The keys that are this node's, whether their targets are in the set or not, with the first slot that none of these has begun.
     held: HashMap<u64, u64>,
+    leaving: Leaving,
     releases: Releases,
     schedule: Schedule,
     running: JoinSet<Box<Active>>,
@@ -55,6 +57,7 @@ impl Driver {
             targets: Arc::default(),
             entries: HashMap::new(),
             held: HashMap::new(),
+            leaving: Leaving::default(),
             releases: Releases::default(),
             schedule: Schedule::default(),
             running: JoinSet::new(),
@@ -105,6 +108,7 @@ impl Driver {
             match order {
                 Order::Own { first_slot, state } => self.own(key, first_slot, state.as_deref()),
                 Order::Disown => self.disown(key),
+                Order::Retire => self.retire(key),
             }
         }
         for (key, release) in releases {
@@ -134,8 +138,12 @@ impl Driver {
         let (id, slots) = (target.id, &*self.shared.parts.slots);
         let entry = self.entries.entry(id).or_insert_with(|| Entry::new(target.clone(), slots));
         entry.sync = self.syncs;
+        let key = entry.target.key;
         let moved = entry.update(target.clone(), slots);
         let returned = entry.leaving.take().is_some();
+        if returned {
+            self.leaving.remove(key, id);
+        }
         let held = self.held.get(&target.key).copied();
         let is_ours = self.job.config.ownership == Ownership::All || held.is_some();
         match (entry.owned, is_ours) {
@@ -166,8 +174,27 @@ impl Driver {
             self.entries.remove(&id);
             return;
         }
+        (entry.owned, entry.waiting) = (false, None);
+        let key = entry.target.key;
+        // Of a key that stays, nobody else gets what this node no longer knows.
+        if self.job.config.ownership == Ownership::Assigned && of_key(&self.targets, key).is_empty() {
+            self.leaving.add(key, id);
+            self.end_at(id, now + MAX_LEAVING_MS);
+        } else {
+            self.end_soon(id, now);
+        }
+    }
+
+    /// A target that has left the set ends at its next slot.
+    fn end_soon(&mut self, id: u64, now: i64) {
+        let Some(entry) = self.entries.get(&id) else { return };
         let due = entry.table.instant(entry.table.next_after(now)).min(now + MAX_LEAVING_MS);
-        (entry.owned, entry.leaving, entry.waiting) = (false, Some(due), None);
+        self.end_at(id, due);
+    }
+
+    fn end_at(&mut self, id: u64, due: i64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.leaving = Some(due);
         entry.generation += 1;
         self.schedule.add(due, id, entry.generation);
     }
@@ -206,9 +233,17 @@ impl Driver {
 
     fn disown(&mut self, key: u64) {
         self.held.remove(&key);
+        self.leaving.take_entries(key, &mut self.entries);
         if self.job.config.ownership == Ownership::Assigned {
             self.give_up_key(key);
         }
+    }
+
+    /// Nobody has taken a key over that has left the set.
+    fn retire(&mut self, key: u64) {
+        let (now, leaving) = (self.now(), self.leaving.take(key));
+        self.disown(key);
+        leaving.into_iter().for_each(|id| self.end_soon(id, now));
     }
 
     fn give_up_key(&mut self, key: u64) {
@@ -240,6 +275,9 @@ impl Driver {
         // Where all targets are this node's, none is given to another.
         let assigned = self.job.config.ownership == Ownership::Assigned;
         if assigned {
+            for mut entry in self.leaving.take_entries(key, &mut self.entries) {
+                release.add(&mut entry);
+            }
             for target in of_key(&self.targets, key) {
                 if let Some(entry) = self.entries.get_mut(&target.id).filter(|entry| entry.owned) {
                     release.add(entry);
@@ -272,6 +310,7 @@ impl Driver {
             let timestamp = now.max(active.last_timestamp.saturating_add(1));
             consume(&self.shared, active.end(timestamp));
         }
+        self.leaving.remove(entry.target.key, id);
         self.entries.remove(&id);
     }
 

@@ -17,6 +17,7 @@ use crate::target::Target;
 pub(super) enum Order {
     Own { first_slot: u64, state: Option<Bytes> },
     Disown,
+    Retire,
 }
 
 /// Who waits for a key's release.

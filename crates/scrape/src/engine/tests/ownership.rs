@@ -157,7 +157,41 @@ async fn times_never_go_back_behind_those_of_the_node_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_leaves_the_set_ends_although_its_key_is_taken_away_after() {
+async fn a_target_that_leaves_the_set_ends_when_nobody_else_has_taken_it() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.take();
+    bench.engine.set_targets(vec![]);
+    bench.until(20.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new(), "another node may still know it");
+    bench.engine.retire(key("t"));
+    bench.until(60.0).await;
+    assert_eq!(bench.take(), ["a @22.5 stale", "up @22.5 stale"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_leaves_the_set_is_continued_by_a_node_that_still_knows_it() {
+    let before = assigned(|_| answer("a 1\nb 2\n"));
+    before.engine.own(key("t"), slot(0), None);
+    before.until(5.0).await;
+    before.take();
+    before.engine.set_targets(vec![]);
+    before.until(6.0).await;
+    let released = before.engine.release(key("t"), 1 << 20).await;
+    assert_eq!(released.last_slot, Some(slot(0)));
+    before.engine.disown(key("t"));
+    before.until(80.0).await;
+    assert_eq!(before.take(), Vec::<String>::new());
+
+    let after = assigned(|_| answer("b 2\n"));
+    after.engine.own(key("t"), slot(10), released.state);
+    after.until(13.0).await;
+    assert_eq!(after.take(), ["b @12.5 2", "a @12.5 stale", "up @12.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_leaves_the_set_and_may_be_held_elsewhere_is_left_without_a_word() {
     let bench = assigned(|_| answer("a 1\n"));
     bench.engine.own(key("t"), slot(0), None);
     bench.until(5.0).await;
@@ -165,6 +199,33 @@ async fn a_target_that_leaves_the_set_ends_although_its_key_is_taken_away_after(
     bench.engine.set_targets(vec![]);
     bench.until(6.0).await;
     bench.engine.disown(key("t"));
-    bench.until(20.0).await;
-    assert_eq!(bench.take(), ["a @12.5 stale", "up @12.5 stale"]);
+    bench.until(80.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_of_which_nothing_is_said_ends_after_a_minute() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.take();
+    bench.engine.set_targets(vec![]);
+    bench.until(66.0).await;
+    assert_eq!(bench.take(), ["a @65 stale", "up @65 stale"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_comes_back_before_anybody_took_it_goes_on() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.take();
+    bench.engine.set_targets(vec![]);
+    bench.until(6.0).await;
+    bench.engine.set_targets(vec![target("t")]);
+    bench.engine.own(key("t"), slot(10), None);
+    bench.until(13.0).await;
+    assert_eq!(bench.take(), ["a @12.5 1", "up @12.5 1"]);
+    bench.until(80.0).await;
+    assert!(bench.take().iter().all(|line| !line.ends_with("stale")));
 }
