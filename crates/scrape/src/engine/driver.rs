@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::engine::entry::{Active, Entry, adopt};
+use crate::engine::entry::{Active, Entry, Leave, adopt};
 use crate::engine::inbox::{Order, Released, Told};
 use crate::engine::job::Job;
 use crate::engine::leaving::Leaving;
@@ -170,33 +170,26 @@ impl Driver {
         }
         self.shared.parts.metrics.owned.dec();
         entry.target.status.lock().owned = false;
-        if entry.is_fresh() {
+        if entry.has_nothing_to_end() {
             self.entries.remove(&id);
             return;
         }
         (entry.owned, entry.waiting) = (false, None);
-        let key = entry.target.key;
+        let (key, latest) = (entry.target.key, now + MAX_LEAVING_MS);
+        let timestamp = entry.table.instant(entry.table.next_after(now)).min(latest);
         // Of a key that stays, nobody else gets what this node no longer knows.
-        if self.job.config.ownership == Ownership::Assigned && of_key(&self.targets, key).is_empty() {
+        let waits = self.job.config.ownership == Ownership::Assigned && of_key(&self.targets, key).is_empty();
+        if waits {
             self.leaving.add(key, id);
-            self.end_at(id, now + MAX_LEAVING_MS);
-        } else {
-            self.end_soon(id, now);
         }
+        self.end_at(id, Leave { timestamp, due: if waits { latest } else { timestamp } });
     }
 
-    /// A target that has left the set ends at its next slot.
-    fn end_soon(&mut self, id: u64, now: i64) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let due = entry.table.instant(entry.table.next_after(now)).min(now + MAX_LEAVING_MS);
-        self.end_at(id, due);
-    }
-
-    fn end_at(&mut self, id: u64, due: i64) {
+    fn end_at(&mut self, id: u64, leave: Leave) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.leaving = Some(due);
+        entry.leaving = Some(leave);
         entry.generation += 1;
-        self.schedule.add(due, id, entry.generation);
+        self.schedule.add(leave.due, id, entry.generation);
     }
 
     /// Begins to scrape a target, at a slot or at the next one.
@@ -241,9 +234,13 @@ impl Driver {
 
     /// Nobody has taken a key over that has left the set.
     fn retire(&mut self, key: u64) {
-        let (now, leaving) = (self.now(), self.leaving.take(key));
+        let leaving = self.leaving.take(key);
         self.disown(key);
-        leaving.into_iter().for_each(|id| self.end_soon(id, now));
+        for id in leaving {
+            if let Some(Leave { timestamp, .. }) = self.entries.get(&id).and_then(|entry| entry.leaving) {
+                self.end_at(id, Leave { timestamp, due: timestamp });
+            }
+        }
     }
 
     fn give_up_key(&mut self, key: u64) {
@@ -296,7 +293,7 @@ impl Driver {
             let Some((id, generation)) = self.schedule.take(now) else { return };
             let Some(entry) = self.entries.get(&id).filter(|entry| entry.generation == generation) else { continue };
             if entry.leaving.is_some() {
-                self.end(id, now);
+                self.end(id);
             } else {
                 self.slot(id, now);
             }
@@ -304,12 +301,10 @@ impl Driver {
     }
 
     /// Ends the series of a target that has left the set.
-    fn end(&mut self, id: u64, now: i64) {
+    fn end(&mut self, id: u64) {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.running.is_none()) else { return };
-        if let Some(mut active) = entry.active.take() {
-            let timestamp = now.max(active.last_timestamp.saturating_add(1));
-            consume(&self.shared, active.end(timestamp));
-        }
+        let Some(leave) = entry.leaving else { return };
+        consume(&self.shared, entry.end(leave.timestamp, &self.job));
         self.leaving.remove(entry.target.key, id);
         self.entries.remove(&id);
     }
@@ -378,9 +373,9 @@ impl Driver {
         }
         entry.active = active;
         let waiting = entry.waiting.take();
-        if entry.leaving.is_some_and(|due| due <= now) {
+        if entry.leaving.is_some_and(|leave| leave.due <= now) {
             // Its instant came while it was being scraped.
-            self.end(id, now);
+            self.end(id);
         } else if let Some(slot) = waiting {
             self.late(id, slot, now);
         }
@@ -401,9 +396,8 @@ impl Driver {
         self.shared.inbox.close();
         if self.stopping == Some(Ending::Removed) {
             let now = self.now();
-            for active in self.entries.values_mut().filter_map(|entry| entry.active.as_mut()) {
-                let timestamp = now.max(active.last_timestamp.saturating_add(1));
-                consume(&self.shared, active.end(timestamp));
+            for entry in self.entries.values_mut() {
+                consume(&self.shared, entry.end(now, &self.job));
             }
         }
         self.shared.parts.metrics.owned.sub(self.entries.values().filter(|entry| entry.owned).count() as i64);

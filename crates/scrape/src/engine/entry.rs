@@ -22,8 +22,8 @@ pub(super) struct Entry {
     pub(super) table: Timetable,
     /// This node scrapes it.
     pub(super) owned: bool,
-    /// It has left the set, and ends its series at this instant.
-    pub(super) leaving: Option<i64>,
+    /// It has left the set.
+    pub(super) leaving: Option<Leave>,
     /// Instants of older generations are void.
     pub(super) generation: u32,
     /// The next slot.
@@ -40,6 +40,15 @@ pub(super) struct Entry {
     pub(super) handover: Option<Handover>,
     /// The sync that last saw it.
     pub(super) sync: u64,
+}
+
+/// How a target that has left the set ends its series. Both in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leave {
+    /// The time of the staleness markers: when it would have been scraped next.
+    pub(super) timestamp: i64,
+    /// When they are sent, unless another node has taken the target.
+    pub(super) due: i64,
 }
 
 impl Entry {
@@ -74,6 +83,19 @@ impl Entry {
     /// Nothing was scraped here that a scrape would have to end or go on with.
     pub(super) fn is_fresh(&self) -> bool {
         self.active.is_none() && self.running.is_none()
+    }
+
+    /// Nobody has to end anything of it here.
+    pub(super) fn has_nothing_to_end(&self) -> bool {
+        self.is_fresh() && self.handover.is_none()
+    }
+
+    /// Staleness markers for all series, also for those that another node has left and that were not scraped here.
+    pub(super) fn end(&mut self, timestamp: i64, job: &Arc<Job>) -> Vec<Batch> {
+        let left = self.handover.take().map(|left| left.orphaned(job.config.extra_metrics));
+        let inherited = left.map(|left| Box::new(Active::new(self.target.clone(), job.clone(), Some(left))));
+        let Some(mut active) = self.active.take().or(inherited) else { return Vec::new() };
+        active.end(timestamp.max(active.last_timestamp.saturating_add(1)))
     }
 
     /// Forgets everything but the target itself.
@@ -178,6 +200,11 @@ pub(super) fn adopt(left: Vec<Handover>, targets: &[Arc<Target>], entries: &mut 
 }
 
 impl Handover {
+    /// As what nobody scrapes any more: the series of the report are among those that have to end.
+    fn orphaned(&self, extra_metrics: bool) -> Self {
+        Self { live: Arc::default(), ..self.clone() }.with_orphan(self, extra_metrics)
+    }
+
     /// This target's state with the series of another one, to be ended by its next scrape.
     fn with_orphan(self, orphan: &Self, extra_metrics: bool) -> Self {
         let report = ReportSeries::new(0, &orphan.labels, extra_metrics, false);

@@ -167,7 +167,7 @@ async fn a_target_that_leaves_the_set_ends_when_nobody_else_has_taken_it() {
     assert_eq!(bench.take(), Vec::<String>::new(), "another node may still know it");
     bench.engine.retire(key("t"));
     bench.until(60.0).await;
-    assert_eq!(bench.take(), ["a @22.5 stale", "up @22.5 stale"]);
+    assert_eq!(bench.take(), ["a @12.5 stale", "up @12.5 stale"], "of the slot in which it was not scraped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +211,30 @@ async fn a_target_of_which_nothing_is_said_ends_after_a_minute() {
     bench.take();
     bench.engine.set_targets(vec![]);
     bench.until(66.0).await;
-    assert_eq!(bench.take(), ["a @65 stale", "up @65 stale"]);
+    assert_eq!(bench.take(), ["a @12.5 stale", "up @12.5 stale"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_over_ends_or_goes_on_also_if_it_was_not_scraped_here() {
+    let before = assigned(|_| answer("a 1\n"));
+    before.engine.own(key("t"), slot(0), None);
+    before.until(5.0).await;
+    let state = before.engine.release(key("t"), 1 << 20).await.state;
+
+    let between = assigned(|_| answer("a 1\n"));
+    between.engine.own(key("t"), slot(10), state);
+    between.until(1.0).await;
+    between.engine.set_targets(vec![]);
+    let state = between.engine.release(key("t"), 1 << 20).await.state;
+
+    let last = assigned(|_| answer("a 1\n"));
+    last.engine.own(key("t"), slot(10), state);
+    last.until(1.0).await;
+    last.engine.set_targets(vec![]);
+    last.until(2.0).await;
+    last.engine.retire(key("t"));
+    last.until(20.0).await;
+    assert_eq!(last.take(), ["a @2.501 stale", "up @2.501 stale"], "after the last sample");
 }
 
 #[tokio::test(start_paused = true)]
