@@ -6,6 +6,7 @@ pub mod member;
 pub mod papers;
 pub mod pipe;
 pub mod promql;
+pub mod scenario;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

@@ -19,7 +19,8 @@ use super::{
     hold::{Fence, Hold},
 };
 use crate::ownership::{
-    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StartReason, StopReason,
+    Stopped, View,
 };
 use crate::placement::Table;
 
@@ -38,8 +39,8 @@ struct Domain {
 
 impl Domain {
     /// Shuts the holds of keys that the component has left out.
-    fn shut(&mut self, keys: &[KeySpec]) {
-        let known: HashSet<u64> = keys.iter().map(|spec| spec.key).collect();
+    fn shut_unknown(&mut self) {
+        let known: HashSet<u64> = self.keys.iter().flatten().map(|spec| spec.key).collect();
         let left = self.holds.extract_if(|key, _| !known.contains(key)).inspect(|(_, hold)| {
             hold.close();
         });
@@ -193,8 +194,8 @@ impl Owner {
         let Some(keys) = domain.port.take_keys() else {
             return Effects::default();
         };
-        domain.shut(&keys);
         domain.keys = Some(keys.clone());
+        domain.shut_unknown();
         self.input(|machine, now| machine.set_keys(now, name, &keys))
     }
 
@@ -323,6 +324,9 @@ impl Owner {
             old.close();
         }
         domain.left.remove(&start.key);
+        if matches!(start.reason, StartReason::Returned { .. }) {
+            domain.shut_unknown();
+        }
         domain.port.inbox.start(StartEvent {
             key: start.key,
             first_slot: start.first_slot,

@@ -68,7 +68,8 @@ pub enum StartReason {
         /// The previous holder.
         from: Name,
     },
-    /// The key was being handed over to a peer that declined it.
+    /// The key was being handed over to a peer that declined it. If this node does not know it any more either, it only keeps it, to end
+    /// or to hand over its series.
     Returned {
         /// The peer that declined.
         by: Name,

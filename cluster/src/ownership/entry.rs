@@ -137,6 +137,8 @@ pub(super) struct Granted {
     pub(super) to: PeerId,
     pub(super) claim: u64,
     pub(super) last_ms: u64,
+    /// The slots that it had here.
+    pub(super) clock: SlotClock,
     pub(super) state: Option<Bytes>,
     /// When to send it again (monotonic ms), and how often that was.
     pub(super) due_ms: u64,

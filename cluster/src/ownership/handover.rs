@@ -7,7 +7,7 @@ use super::action::{Action, Start, StartReason, StopReason, Stopped};
 use super::claim::{count_gap, count_latency};
 use super::context::{Candidate, Context};
 use super::domain::Domain;
-use super::entry::{Entry, Granted, Hold, Release, Trail};
+use super::entry::{Entry, Granted, Hold, LEFT_MS, Left, Release, Trail};
 use super::message::{Answer, Grant, MAX_STATE_BYTES};
 use super::mutant::Mutant;
 use super::peers::PeerId;
@@ -110,6 +110,7 @@ impl Domain {
                 to: release.to,
                 claim: release.claim,
                 last_ms: release.clock.instant(last_slot),
+                clock: release.clock,
                 state: state.filter(|_| fits),
                 due_ms: 0,
                 tries: 0,
@@ -202,20 +203,25 @@ impl Entry {
         matches!(&self.hold, Hold::Granted(granted) if granted.to == peer && granted.claim == claim)
     }
 
-    /// The taker declined: this node goes on scraping, unless it may not.
+    /// The taker declined: this node goes on scraping, unless it may not. If it has lost sight of the key too, it keeps the series a
+    /// while for somebody else.
     fn take_back(&mut self, cx: &mut Context<'_>, domain: &Name, key: u64, from: PeerId) {
         let Hold::Granted(granted) = std::mem::take(&mut self.hold) else { return };
         self.last_ms = Some(granted.last_ms);
-        let Some(clock) = self.clock.filter(|_| cx.standing.synced) else { return };
+        if !cx.standing.synced {
+            return;
+        }
+        let clock = self.clock.unwrap_or(granted.clock);
         let by = cx.name(from);
-        let start = Start {
-            domain: domain.clone(),
-            key,
-            first_slot: (clock.slot_at(granted.last_ms).saturating_add(1)).max(clock.slot_at(cx.now.wall_ms)),
-            reason: StartReason::Returned { by: by.clone() },
-            state: granted.state,
-        };
-        self.hold(cx, start, Some(by));
+        let first_slot = (clock.slot_at(granted.last_ms).saturating_add(1)).max(clock.slot_at(cx.now.wall_ms));
+        let reason = StartReason::Returned { by: by.clone() };
+        let start = Start { domain: domain.clone(), key, first_slot, reason, state: granted.state };
+        if self.discovered() {
+            self.hold(cx, start, Some(by));
+        } else {
+            self.hold = Hold::Left(Box::new(Left { first_slot, clock, until_ms: cx.now.mono_ms.saturating_add(LEFT_MS) }));
+            cx.out.act(Action::Start(start));
+        }
     }
 
     /// Takes a token, or says why not. A key that is known is taken even if it is not wanted any more: somebody must hold it.

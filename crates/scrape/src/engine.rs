@@ -223,7 +223,8 @@ impl Engine {
 
     /// Gives this node a key, as [`Ownership::Assigned`] wants it, with all of its targets from a slot on: if that has begun, the current
     /// slot is scraped at once. `state` is what [`Engine::release`] gave on another node; what it says of targets whose labels are not
-    /// known here ends with the next scrape. A key that is not in the target set is remembered until [`Engine::disown`], and a target
+    /// known here ends with the next scrape. A key that is not in the target set is remembered with its state until [`Engine::disown`],
+    /// [`Engine::retire`] or [`Engine::release`], and a target
     /// that comes to a key whose others are scraped begins at the next slot.
     pub fn own(&self, key: u64, first_slot: u64, state: Option<Bytes>) {
         self.shared.inbox.order(key, Order::Own { first_slot, state });

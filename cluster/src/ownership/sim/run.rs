@@ -203,7 +203,8 @@ impl Fleet {
             self.log.violation(format!("node-{node} gets {address:?} without its state"));
         }
         let generation = self.now * 1_000 + before.map_or(0, |before| before.generation % 1_000 + 1);
-        running.loops.insert(address, Loop { clock, next: start.first_slot, begun: None, generation, stopping: false });
+        let stopping = !running.keys.contains_key(&(plan.domain, plan.key));
+        running.loops.insert(address, Loop { clock, next: start.first_slot, begun: None, generation, stopping });
         self.arm(node, start.domain, start.key);
     }
 

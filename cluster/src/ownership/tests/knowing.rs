@@ -88,6 +88,25 @@ fn a_key_that_nobody_knows_any_more_ends_once_and_where_it_was_held_last() {
 }
 
 #[test]
+fn a_key_that_goes_to_a_node_which_loses_sight_of_it_meanwhile_still_ends_once() {
+    let mut rig = Rig::fleet(&["a", "b"]);
+    let key = keys_of("a", &["a", "b"], 1)[0];
+    rig.keys("a", [key]);
+    rig.keys("b", [key]);
+    rig.slow.insert("a".into());
+    rig.keys("a", []);
+    rig.keys("b", []);
+    let stopped = vec![rig.stopped("a", key)];
+    rig.input("a", |machine, now| machine.stopped(now, DOMAIN, stopped));
+    assert_eq!(rig.last_start("a").reason, StartReason::Returned { by: "b".into() });
+    assert!(rig.last_start("a").state.is_some());
+    assert_eq!(rig.holder("a", key).phase, Phase::Left);
+    rig.pass(6_000);
+    assert_eq!(rig.stops("a"), [StopReason::Handover { to: "b".into() }, StopReason::Undiscovered]);
+    assert!(rig.holders(key).is_empty() && rig.stops("b").is_empty());
+}
+
+#[test]
 fn a_node_alone_ends_what_it_no_longer_knows_at_once() {
     let mut rig = Rig::fleet(&["a"]);
     rig.keys("a", [1]);

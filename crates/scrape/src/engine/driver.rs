@@ -127,6 +127,12 @@ impl Driver {
         self.targets = targets.clone();
         let lost = targets.iter().filter(|target| self.add(target)).count();
         self.flush_after(lost);
+        for key in self.leaving.orphaned_keys() {
+            // What has come back goes on with what it had.
+            if let known @ [_, ..] = of_key(&targets, key) {
+                adopt(self.leaving.take_orphans(key), known, &mut self.entries, self.job.config.extra_metrics);
+            }
+        }
         let gone: Vec<u64> = self.entries.iter().filter(|(_, entry)| entry.sync != self.syncs).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|id| self.remove(id));
         let entries = &self.entries;
@@ -220,6 +226,9 @@ impl Driver {
         });
         let targets = self.targets.clone();
         let targets = of_key(&targets, key);
+        if targets.is_empty() {
+            return self.leaving.add_orphans(key, left);
+        }
         adopt(left, targets, &mut self.entries, self.job.config.extra_metrics);
         targets.iter().for_each(|target| self.begin(target.id, Some(first_slot)));
     }
@@ -227,6 +236,7 @@ impl Driver {
     fn disown(&mut self, key: u64) {
         self.held.remove(&key);
         self.leaving.take_entries(key, &mut self.entries);
+        self.leaving.take_orphans(key);
         if self.job.config.ownership == Ownership::Assigned {
             self.give_up_key(key);
         }
@@ -235,6 +245,9 @@ impl Driver {
     /// Nobody has taken a key over that has left the set.
     fn retire(&mut self, key: u64) {
         let leaving = self.leaving.take(key);
+        for orphan in self.leaving.take_orphans(key) {
+            consume(&self.shared, orphan.end(key, self.now(), &self.job));
+        }
         self.disown(key);
         for id in leaving {
             if let Some(Leave { timestamp, .. }) = self.entries.get(&id).and_then(|entry| entry.leaving) {
@@ -275,6 +288,7 @@ impl Driver {
             for mut entry in self.leaving.take_entries(key, &mut self.entries) {
                 release.add(&mut entry);
             }
+            release.left.extend(self.leaving.take_orphans(key));
             for target in of_key(&self.targets, key) {
                 if let Some(entry) = self.entries.get_mut(&target.id).filter(|entry| entry.owned) {
                     release.add(entry);

@@ -92,10 +92,9 @@ impl Entry {
 
     /// Staleness markers for all series, also for those that another node has left and that were not scraped here.
     pub(super) fn end(&mut self, timestamp: i64, job: &Arc<Job>) -> Vec<Batch> {
-        let left = self.handover.take().map(|left| left.orphaned(job.config.extra_metrics));
-        let inherited = left.map(|left| Box::new(Active::new(self.target.clone(), job.clone(), Some(left))));
-        let Some(mut active) = self.active.take().or(inherited) else { return Vec::new() };
-        active.end(timestamp.max(active.last_timestamp.saturating_add(1)))
+        let inherited = self.handover.take().map(|left| left.end(self.target.key, timestamp, job));
+        let own = self.active.take().map(|mut active| active.end(timestamp.max(active.last_timestamp.saturating_add(1))));
+        own.or(inherited).unwrap_or_default()
     }
 
     /// Forgets everything but the target itself.
@@ -200,9 +199,12 @@ pub(super) fn adopt(left: Vec<Handover>, targets: &[Arc<Target>], entries: &mut 
 }
 
 impl Handover {
-    /// As what nobody scrapes any more: the series of the report are among those that have to end.
-    fn orphaned(&self, extra_metrics: bool) -> Self {
-        Self { live: Arc::default(), ..self.clone() }.with_orphan(self, extra_metrics)
+    /// Staleness markers for all series of what nobody scrapes any more, those of the report included.
+    pub(super) fn end(&self, key: u64, timestamp: i64, job: &Job) -> Vec<Batch> {
+        let all = Self { live: Arc::default(), ..self.clone() }.with_orphan(self, job.config.extra_metrics);
+        let mut series = TargetSeries::new(key, self.labels.clone(), job.rules.clone());
+        series.inherit(all.live, self.last_timestamp);
+        series.end(timestamp.max(self.last_timestamp.saturating_add(1)))
     }
 
     /// This target's state with the series of another one, to be ended by its next scrape.

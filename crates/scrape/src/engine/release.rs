@@ -12,7 +12,7 @@ use crate::handover::Handover;
 pub(super) struct Release {
     asked: Released,
     last_slot: Option<u64>,
-    left: Vec<Handover>,
+    pub(super) left: Vec<Handover>,
     /// Scrapes that are under way.
     running: Vec<Id>,
 }

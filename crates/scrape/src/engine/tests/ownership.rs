@@ -190,6 +190,33 @@ async fn a_target_that_leaves_the_set_is_continued_by_a_node_that_still_knows_it
     assert_eq!(after.take(), ["b @12.5 2", "a @12.5 stale", "up @12.5 1"]);
 }
 
+/// What the targets of `t` leave after a scrape at 2.5 s.
+async fn left() -> Option<Bytes> {
+    let before = assigned(|_| answer("a 1\n"));
+    before.engine.own(key("t"), slot(0), None);
+    before.until(5.0).await;
+    before.engine.release(key("t"), 1 << 20).await.state
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_for_a_target_that_is_no_longer_known_ends_or_goes_to_another_node_or_on_here() {
+    let state = left().await;
+    let (ends, goes, stays) = (assigned(|_| answer("a 1\n")), assigned(|_| answer("a 1\n")), assigned(|_| answer("b 1\n")));
+    for bench in [&ends, &goes, &stays] {
+        bench.engine.set_targets(vec![target("u")]);
+        bench.engine.own(key("t"), slot(10), state.clone());
+    }
+    assert_eq!(goes.engine.release(key("t"), 1 << 20).await.state, state);
+
+    ends.engine.retire(key("t"));
+    stays.engine.set_targets(vec![target("t")]);
+    stays.until(23.0).await;
+    assert_eq!(stays.take(), ["b @12.5 1", "a @12.5 stale", "up @12.5 1", "b @22.5 1", "up @22.5 1"]);
+    let ended = ends.take();
+    assert!(ended.len() == 2 && ended.iter().all(|line| line.ends_with("stale")), "{ended:?}");
+    assert_eq!(goes.take(), Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_target_that_leaves_the_set_and_may_be_held_elsewhere_is_left_without_a_word() {
     let bench = assigned(|_| answer("a 1\n"));

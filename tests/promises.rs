@@ -1,0 +1,60 @@
+//! What is promised of a fleet whatever happens to it, over real processes at an interval of one second: the judge of `collector loadtest`
+//! counts what each step cost, and refuses samples that are out of order as Mimir and Prometheus do. What a step may cost is
+//! said in docs/loadtest.md; each scenario here is short for one in `deploy/loadtest`.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // tests fail by panicking
+
+mod support;
+
+use serde_json::Value;
+use support::scenario::play;
+
+/// Plays steps on a fleet of so many nodes; all promises must be kept.
+async fn keeps_its_promises(nodes: u32, steps: &str) -> Value {
+    let head = format!("fleet: {{nodes: {nodes}}}\ntargets: {{count: 24, series: 20, interval: 1s, churn: 10%, shuffle: true}}\nsteps:\n");
+    let (code, report) = play(&format!("{head}{steps}")).await;
+    assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)), "{report:#}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_out_and_in_costs_nothing() {
+    let report = keeps_its_promises(3, "- {at: 3s, join: 6}\n- {at: 13s, leave: {node: newest, count: 6, apart: 1s}}\nfor: 28s\n").await;
+    assert!(report["total"]["moved"].as_u64() > Some(10), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_costs_nothing() {
+    keeps_its_promises(3, "- {at: 3s, restart: {apart: 2s}}\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fleet_may_change_while_the_receiver_is_slow_or_fails() {
+    let slow = "- {at: 3s, receiver: {fault: slow, delay: 1s, for: 15s}}\n- {at: 6s, join: 1}\n- {at: 11s, leave: oldest}\n";
+    let error = "- {at: 24s, receiver: {fault: error, status: 503, for: 10s}}\n- {at: 27s, join: 1}\n";
+    keeps_its_promises(3, &format!("{slow}{error}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_costs_the_slots_of_its_detection_and_doubles_none() {
+    keeps_its_promises(4, "- {at: 3s, kill: any, detection: 5s}\n- {at: 15s, join: 1}\n- {at: 20s, kill: oldest, detection: 5s}\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stands_still_is_not_missed_for_four_seconds_and_taken_over_from_after_ten() {
+    let report = keeps_its_promises(4, "- {at: 3s, pause: {node: any, for: 4s}}\n- {at: 16s, pause: {node: any, for: 20s}}\n").await;
+    let [.., short, long] = &report["steps"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!(short["moved"], 0, "no change of holder");
+    assert!(long["moved"].as_u64() > Some(0), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_that_come_and_go_and_a_configuration_that_is_rolled_out_do_not_disturb_the_others() {
+    let targets = "- {at: 3s, targets: {add: 10}}\n- {at: 12s, targets: {churn: true}}\n- {at: 16s, targets: {remove: 17}}\n";
+    let block = "- at: 32s\n  configure:\n    apart: 4s\n    append: |\n      prometheus.exporter.self \"collector\" {}\n";
+    keeps_its_promises(3, &format!("{targets}{block}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_cut_moves_nothing_and_after_a_long_one_each_target_has_one_holder_again() {
+    keeps_its_promises(4, "- {at: 3s, cut: {node: newest, for: 3s}}\n- {at: 16s, cut: {node: newest, for: 15s}}\n").await;
+}
