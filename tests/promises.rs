@@ -43,8 +43,8 @@ async fn a_kill_costs_the_slots_of_its_detection_and_doubles_none() {
 async fn a_node_that_stands_still_is_not_missed_for_four_seconds_and_taken_over_from_after_ten() {
     let report = keeps_its_promises(4, "- {at: 3s, pause: {node: any, for: 4s}}\n- {at: 16s, pause: {node: any, for: 20s}}\n").await;
     let [.., short, long] = &report["steps"].as_array().unwrap()[..] else { panic!("{report:#}") };
-    assert_eq!(short["moved"], 0, "no change of holder");
-    assert!(long["moved"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(short["figures"]["moved"], 0, "no change of holder");
+    assert!(long["figures"]["moved"].as_u64() > Some(0), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
