@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,9 @@ use super::{
 
 /// Bytes of keys and values of all processes together: a multiple of what the largest fleet says.
 const MAX_VALUES: usize = 4 * 1024 * 1024;
+
+/// Values are counted again once messages may have brought so many bytes: counting takes a look at all of them.
+const UNCOUNTED: usize = MAX_VALUES / 4;
 
 /// How long a peer that broke the bound is not heard.
 const MUTED: Duration = Duration::from_secs(600);
@@ -45,6 +48,8 @@ pub(crate) struct Guard {
 struct Watched {
     chitchat: OnceLock<Arc<tokio::sync::Mutex<Chitchat>>>,
     overrun: AtomicBool,
+    /// Bytes of values that messages may have brought since they were counted.
+    uncounted: AtomicUsize,
     /// Whose message was taken last.
     last: Mutex<Option<SocketAddr>>,
 }
@@ -83,10 +88,15 @@ impl Guard {
         let Some(chitchat) = self.watched.chitchat.get() else { return Verdict::Take };
         let chitchat = chitchat.lock().await;
         let states = chitchat.node_states();
-        if values(states) > MAX_VALUES {
-            self.overrun();
-            return Verdict::Stop;
+        if self.watched.uncounted.load(Ordering::Relaxed) >= UNCOUNTED {
+            self.watched.uncounted.store(0, Ordering::Relaxed);
+            if values(states) > MAX_VALUES {
+                self.overrun();
+                return Verdict::Stop;
+            }
         }
+        // Whoever lets messages in has found out that it can be read.
+        self.watched.uncounted.fetch_add(intake::most_values(message).unwrap_or(UNCOUNTED), Ordering::Relaxed);
         match fits(states, message) {
             Ok(true) => {
                 *self.watched.last.lock() = Some(from);

@@ -15,6 +15,9 @@ const MAX_BYTES: usize = 65_507 + 64;
 /// when packed: text that packs by a factor of 20 makes 80.
 const MAX_BLOCKS: usize = 128;
 
+/// A block unpacks to as much at most.
+const MAX_BLOCK_BYTES: usize = 65_536;
+
 /// Most processes in a digest: what a fleet's may take, with the shortest names.
 const MAX_PROCESSES: usize = 1024;
 
@@ -68,11 +71,24 @@ pub(crate) fn check(message: &[u8]) -> Result<(), Unfit> {
     let (kind, mut input) = open(message)?;
     match kind {
         SYN => input.digest().map(drop),
-        SYN_ACK => input.digest().and_then(|_| input.blocks()),
-        ACK => input.blocks(),
+        SYN_ACK => input.digest().and_then(|_| input.blocks()).map(drop),
+        ACK => input.blocks().map(drop),
         // Without parts, or unknown to chitchat too.
         _ => Ok(()),
     }
+}
+
+/// To how many bytes of keys and values a message may unpack at most.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn most_values(message: &[u8]) -> Result<usize, Unfit> {
+    let blocks = match open(message)? {
+        (SYN_ACK, mut input) => input.digest().and_then(|_| input.blocks())?,
+        (ACK, mut input) => input.blocks()?,
+        _ => 0,
+    };
+    Ok(blocks * MAX_BLOCK_BYTES)
 }
 
 /// The processes that a message's digest names.
@@ -135,10 +151,11 @@ impl<'a> Input<'a> {
         Ok((name, generation, SocketAddr::new(ip, port)))
     }
 
-    fn blocks(&mut self) -> Result<(), Unfit> {
-        for _ in 0..=MAX_BLOCKS {
+    /// How many there are.
+    fn blocks(&mut self) -> Result<usize, Unfit> {
+        for count in 0..=MAX_BLOCKS {
             if self.byte()? == NO_MORE_BLOCKS {
-                return Ok(());
+                return Ok(count);
             }
             let length = self.length()?;
             self.take(length)?;
@@ -178,6 +195,13 @@ mod tests {
         let mut both = digest("a", 2);
         both[3] = SYN_ACK;
         assert_eq!(check(&[&both[..], &delta(1)[4..]].concat()), Ok(()));
+    }
+
+    #[test]
+    fn only_what_brings_values_counts() {
+        assert_eq!(most_values(&digest("a", 7)), Ok(0));
+        assert_eq!(most_values(&delta(0)), Ok(0));
+        assert_eq!(most_values(&delta(3)), Ok(3 * 65_536));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(9);
 /// A pause of the own process from which on silence is its own fault: everybody gets the time of the pause back.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 
+/// Ticks within this time of one another are one: a tick takes a look at every member, and in a large fleet events come by the hundred.
+const TICK_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long a pause of the own process is told of.
 const PAUSE_SHOWN: Duration = Duration::from_secs(60);
 
@@ -249,9 +252,12 @@ impl Table {
         self.judge(now);
     }
 
-    /// Time passes; to be called several times a second.
+    /// Time passes; to be called several times a second, and before whatever a pause of the own process may have made look like a loss.
     pub(crate) fn tick(&mut self, now: Instant) {
         let pause = now.duration_since(self.last_tick);
+        if pause < TICK_PAUSE {
+            return;
+        }
         self.last_tick = now;
         if pause >= OWN_PAUSE {
             self.last_pause = Some(now);

@@ -289,7 +289,7 @@ impl Driver {
     }
 
     async fn tick(&mut self, report: bool) {
-        self.state.relink = true;
+        self.state.relink |= self.links.has_due(Instant::now());
         self.keep_majority();
         let effects = self.owner.tick();
         self.carry_out(effects);

@@ -204,6 +204,11 @@ impl Links {
         }
     }
 
+    /// Whether a stream is to be opened again.
+    pub(crate) fn has_due(&self, now: Instant) -> bool {
+        self.slots.values().any(|slot| slot.link.is_none() && slot.retry_at <= now)
+    }
+
     /// Whether there is an open stream to `addr`.
     pub(crate) fn reaches(&self, addr: SocketAddr) -> bool {
         self.slots.get(&addr).is_some_and(|slot| slot.up)
