@@ -13,12 +13,17 @@ mod fleet;
 use std::{
     fs,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use cluster::{Cluster, Config, DEFAULT_GOSSIP_INTERVAL, State, memory::Network};
-use fleet::{MemoryNode, Node, bind, clock, key, memory_addr, metric};
+use fleet::{
+    MemoryNode, Node, bind, clock, key, memory_addr, metric,
+    papers::{Authority, Papers},
+};
 use prometheus::Registry;
+use tokio::net::TcpListener;
 
 /// After the start, until gossip's failure detectors and streams have settled.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -31,8 +36,10 @@ fn main() {
     let seconds = option("--seconds", 60);
     let large = option("--large", 150);
     println!("fleets at rest for {seconds} s, gossip every {DEFAULT_GOSSIP_INTERVAL:?}, with a key; per node:");
-    let half = over_streams(nodes / 2, seconds);
-    let full = over_streams(nodes, seconds);
+    let half = over_streams(nodes / 2, seconds, None);
+    let full = over_streams(nodes, seconds, None);
+    println!("\nover TLS, verified in both directions:");
+    over_streams(nodes, seconds, Some(papers()));
     let many = u8::try_from(large).unwrap_or(u8::MAX);
     println!("\nextrapolated to {many} nodes (a line through the two above; not measured):");
     half.to(&full, f64::from(many)).print();
@@ -112,12 +119,19 @@ impl Readings {
     }
 }
 
-fn over_streams(count: u64, seconds: u64) -> Cost {
+/// One certificate for all: each has the same address.
+fn papers() -> Arc<Papers> {
+    let authority = Authority::new();
+    Papers::new(&authority.sign("127.0.0.1"), &[&authority])
+}
+
+fn over_streams(count: u64, seconds: u64, papers: Option<Arc<Papers>>) -> Cost {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (memory, descriptors) = (resident_bytes(), open_files());
     let (cost, nodes) = runtime.block_on(async {
-        let mut nodes = started(count).await;
-        changes(&mut nodes).await;
+        let papers = papers.as_ref();
+        let mut nodes = started(count, papers).await;
+        changes(&mut nodes, papers).await;
         tokio::time::sleep(SETTLING).await;
         let registries: Vec<_> = nodes.iter().map(|node| node.registry.clone()).collect();
         let before = Readings::take(&registries);
@@ -144,36 +158,43 @@ fn over_streams(count: u64, seconds: u64) -> Cost {
 }
 
 /// All at once.
-async fn started(count: u64) -> Vec<Node> {
+async fn started(count: u64, papers: Option<&Arc<Papers>>) -> Vec<Node> {
     let mut listeners = Vec::new();
     for _ in 0..count {
         listeners.push(bind().await.0);
     }
     let peers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    let start = Instant::now();
+    let began = Instant::now();
     let starting = listeners.into_iter().enumerate();
-    let nodes: Vec<_> = starting.map(|(index, listener)| Node::start_on(listener, &name(index), &peers, as_in_production)).collect();
+    let nodes: Vec<_> = starting.map(|(index, listener)| start(listener, &name(index), &peers, papers)).collect();
     until(&nodes, |cluster| sees(cluster, count as usize)).await;
-    println!("  {count:4} nodes: cold start seen by all after {:.0?}", start.elapsed());
+    println!("  {count:4} nodes: cold start seen by all after {:.0?}", began.elapsed());
     nodes
 }
 
+fn start(listener: TcpListener, name: &str, peers: &[SocketAddr], papers: Option<&Arc<Papers>>) -> Node {
+    match papers {
+        Some(papers) => Node::start_tls_on(listener, name, peers, papers, as_in_production),
+        None => Node::start_on(listener, name, peers, as_in_production),
+    }
+}
+
 /// A join and a leave.
-async fn changes(nodes: &mut Vec<Node>) {
+async fn changes(nodes: &mut Vec<Node>, papers: Option<&Arc<Papers>>) {
     tokio::time::sleep(SETTLING / 3).await;
     let peers: Vec<_> = nodes.iter().take(3).map(|node| node.addr).collect();
     let count = nodes.len();
     let listener = bind().await.0;
-    let start = Instant::now();
-    nodes.push(Node::start_on(listener, "newcomer", &peers, as_in_production));
+    let began = Instant::now();
+    nodes.push(start(listener, "newcomer", &peers, papers));
     until(nodes, |cluster| sees(cluster, count + 1)).await;
-    let joined = start.elapsed();
+    let joined = began.elapsed();
     tokio::time::sleep(SETTLING / 3).await;
     let Some(leaver) = nodes.pop() else { return };
-    let start = Instant::now();
+    let began = Instant::now();
     let leaving = tokio::spawn(async move { leaver.cluster.leave(Duration::from_secs(10)).await });
     until(nodes, |cluster| sees(cluster, count)).await;
-    println!("              a join seen by all after {joined:.0?}, a leave after {:.0?}", start.elapsed());
+    println!("              a join seen by all after {joined:.0?}, a leave after {:.0?}", began.elapsed());
     leaving.await.unwrap();
 }
 
