@@ -49,7 +49,7 @@ fn main() {
 
 fn option(name: &str, default: u64) -> u64 {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).map_or(default, |value| value.parse().expect(name))
+    arguments.nth(1).map_or(default, |value| value.parse().unwrap())
 }
 
 /// What one node takes.

@@ -162,4 +162,4 @@ pub use node::{
 };
 pub use placement::{Basis, Forecast, MAX_RANKS, Move as PlannedMove, Version as PlacementVersion, domain_of_rank};
 pub use quorum::PartitionPolicy;
-pub use transport::{Channel, PeerTls, STREAM_PATH, Step, StreamBody, memory, takes};
+pub use transport::{Channel, PeerTls, STREAM_PATH, Step, StreamBody, memory, protocol::Protocols, takes};

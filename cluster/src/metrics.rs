@@ -14,7 +14,7 @@ use prometheus::{
 use crate::{
     membership::State,
     ownership::{Counters, GAP_BOUNDS, LATENCY_BOUNDS_MS},
-    transport::{Reason, Step, frame::Kind, wire::PROTOCOL_VERSION},
+    transport::{Reason, Step, frame::Kind, protocol::Protocols},
 };
 
 /// All metrics of one node's cluster.
@@ -208,7 +208,7 @@ impl Metrics {
 
     fn with_constants(self, new: &Maker<'_>) -> Result<Self, prometheus::Error> {
         let version = new.gauge("cluster_node_gossip_proto_version", "Version of the protocol between peers")?;
-        version.set(i64::from(PROTOCOL_VERSION));
+        version.set(i64::from(Protocols::SPOKEN.newest()));
         // Alloy's alert on name conflicts takes a rate, which needs the series before the first one.
         self.gossip_events.with_label_values(&["node_conflict"]);
         for reason in Reason::ALL {

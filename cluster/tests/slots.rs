@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cluster::{ClaimEvent, Claims, Clock, Hold, StartEvent, memory::Network, ownership::KeySpec, slots::SlotClock};
+use cluster::{ClaimEvent, Claims, Clock, Hold, Protocols, StartEvent, memory::Network, ownership::KeySpec, slots::SlotClock};
 use fleet::{MemoryNode, clock, memory_addr as addr, participants, within};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -133,12 +133,21 @@ impl Fleet {
 
     fn join(&mut self, last: u8) {
         let peers: Vec<_> = (1..=8).map(addr).collect();
-        self.join_at(last, &peers, Duration::from_secs(60));
+        self.join_with(last, &peers, |_| {});
+    }
+
+    /// A process of a release that speaks these versions of the protocol.
+    fn join_speaking(&mut self, last: u8, oldest: u32, newest: u32) {
+        let peers: Vec<_> = (1..=8).map(addr).collect();
+        self.join_with(last, &peers, |config| config.protocols = Protocols::new(oldest, newest));
     }
 
     fn join_at(&mut self, last: u8, peers: &[SocketAddr], rejoin_interval: Duration) {
+        self.join_with(last, peers, |config| config.rejoin_interval = rejoin_interval);
+    }
+
+    fn join_with(&mut self, last: u8, peers: &[SocketAddr], change: impl FnOnce(&mut cluster::Config)) {
         let name = format!("node-{last:03}");
-        let change = |config: &mut cluster::Config| config.rejoin_interval = rejoin_interval;
         let node = MemoryNode::start_with(&self.network, &self.clock, &name, addr(last), peers, change);
         let claims = node.cluster.claims("prometheus.scrape.default");
         claims.set_keys(self.keys.iter().map(|key| KeySpec { key: *key, interval_ms: INTERVAL_MS }).collect());
@@ -199,6 +208,26 @@ async fn a_rolling_restart_loses_and_doubles_nothing() {
     }
     assert_eq!(fleet.ledger.doubled(), []);
     assert_eq!(fleet.ledger.missed(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_upgrade_across_protocol_versions_loses_and_doubles_nothing() {
+    let mut fleet = Fleet::start(4, 40).await;
+    fleet.pass(3).await;
+    // The release that speaks the next version too comes first, then the one that no longer speaks this one.
+    for (oldest, newest) in [(1, 2), (2, 2)] {
+        for last in [4, 3, 2, 1] {
+            fleet.leave(last).await;
+            fleet.join_speaking(last, oldest, newest);
+            fleet.settled().await;
+            fleet.pass(2).await;
+        }
+    }
+    assert_eq!(fleet.ledger.doubled(), []);
+    assert_eq!(fleet.ledger.missed(), []);
+    let refusals = "collector_cluster_rejected_peers_total{cluster_name=\"test\",reason=\"version\"}";
+    let refused: f64 = fleet.nodes.values().map(|node| node.metric(refusals).unwrap()).sum();
+    assert_eq!(refused, 0.0, "nobody has met a node that it does not understand");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use crate::{
     membership::MAX_NAME_BYTES,
     quorum::PartitionPolicy,
     resolve::{JoinAddress, JoinAddressError, Source},
-    transport::PeerTls,
+    transport::{PeerTls, protocol::Protocols},
 };
 
 /// Alloy's default of `--cluster.rejoin-interval`.
@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: Option<Arc<dyn PeerTls>>,
     /// Pause between rounds of gossip.
     pub gossip_interval: Duration,
+    /// The versions of the protocol between peers: [`Protocols::SPOKEN`]. Others are for tests of fleets that are upgraded.
+    pub protocols: Protocols,
     /// This program's version, for the list of peers.
     pub version: String,
     /// What the sides of a split fleet do. In force once all live members have the same.
@@ -107,6 +109,7 @@ impl Config {
             key: None,
             tls: None,
             gossip_interval: DEFAULT_GOSSIP_INTERVAL,
+            protocols: Protocols::SPOKEN,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             partition_policy: PartitionPolicy::default(),
             forget_after: DEFAULT_FORGET_AFTER,

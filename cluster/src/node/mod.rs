@@ -210,6 +210,7 @@ impl Cluster {
         let peers = Arc::new(ArcSwap::from_pointee(vec![Peer::of(&record, true, Sight::default())]));
         let cluster: Arc<str> = Arc::from(config.cluster_name.as_str());
         let local = Local {
+            protocols: config.protocols,
             cluster: cluster.clone(),
             key: Arc::new(ArcSwapOption::from_pointee(config.key.clone())),
             record: Arc::new(Mutex::new(record)),

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::{
     DialError, HANDSHAKE_TIMEOUT, Local, Pipe, Reason,
     frame::{Frame, FrameError, FrameReader, FrameWriter, Kind},
-    wire::{Accept, Challenge, Hello, Intent, Member, Members, PROTOCOL_VERSION, Proof, Reject, SQUEEZE},
+    protocol::Protocols,
+    wire::{Accept, Challenge, Hello, Intent, Member, Members, Proof, Reject, SQUEEZE},
 };
 use crate::{
     auth::{self, Key, Seal, Tag},
@@ -49,6 +50,8 @@ struct Greeting {
     hello: PeerHello,
     /// Ways of compression that the opener knows.
     compression: u32,
+    /// The version of the protocol that both speak.
+    protocol: u32,
 }
 
 /// A stream that was not accepted.
@@ -70,7 +73,8 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
     let mut writer = FrameWriter::new(pipe.outgoing).counting(local.metrics.wire_sent.clone());
     let key = local.key.load_full();
     let hello = Hello {
-        protocol: PROTOCOL_VERSION,
+        protocol: local.protocols.newest(),
+        oldest_protocol: local.protocols.oldest(),
         cluster: local.cluster.to_string(),
         sender: Some(Member::from(&local.record())),
         nonce: nonce(),
@@ -82,7 +86,7 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
     .encode_to_vec();
     writer.send(Kind::Hello, hello.clone()).await?;
     let challenge = expect(&mut reader, Kind::Challenge).await?;
-    let compression = check_challenge(&challenge, key.is_some())?;
+    let compression = check_challenge(&challenge, local, key.is_some())?;
     let transcript = auth::transcript(&hello, &challenge);
     let tag = key.as_ref().map(|key| key.opener_proof(&transcript).to_vec()).unwrap_or_default();
     writer.send(Kind::Proof, Proof { tag }.encode_to_vec()).await?;
@@ -95,8 +99,14 @@ async fn open_unbounded(pipe: Pipe, local: &Local, intent: Intent) -> Result<Ses
 }
 
 /// Returns the compression that the peer has chosen.
-fn check_challenge(payload: &[u8], keyed: bool) -> Result<u32, DialError> {
+fn check_challenge(payload: &[u8], local: &Local, keyed: bool) -> Result<u32, DialError> {
     let challenge = Challenge::decode(payload).map_err(|_| nonsense("the challenge"))?;
+    if !local.protocols.contains(challenge.protocol.max(1)) {
+        return Err(rejected(
+            Reason::Version,
+            format!("the peer chose cluster protocol {}, this node speaks {}", challenge.protocol, local.protocols),
+        ));
+    }
     if challenge.keyed != keyed {
         return Err(rejected(Reason::Key, one_sided_key(keyed)));
     }
@@ -166,7 +176,7 @@ where
     let key = local.key.load_full();
     let greeting = check_hello(&hello, local, key.is_some(), claimed)?;
     let compression = greeting.compression & SQUEEZE;
-    let challenge = Challenge { nonce: nonce(), keyed: key.is_some(), compression }.encode_to_vec();
+    let challenge = Challenge { nonce: nonce(), keyed: key.is_some(), compression, protocol: greeting.protocol }.encode_to_vec();
     writer.send(Kind::Challenge, challenge.clone()).await.map_err(broken)?;
     let proof = receive(&mut reader, Kind::Proof).await?;
     let transcript = auth::transcript(&hello, &challenge);
@@ -184,9 +194,10 @@ fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<
     let hello = Hello::decode(payload).map_err(|_| Reason::Protocol.reject("the hello can't be read"))?;
     let record = hello.sender.as_ref().and_then(Member::record);
     *claimed = record.as_ref().map(|record| (record.identity.name.to_string(), record.identity.addr));
-    if hello.protocol != PROTOCOL_VERSION {
-        return Err(Reason::Version.reject(format!("this peer speaks cluster protocol {PROTOCOL_VERSION}, the node {}", hello.protocol)));
-    }
+    let theirs = Protocols::from_wire(hello.oldest_protocol, hello.protocol);
+    let Some(protocol) = local.protocols.common(theirs) else {
+        return Err(Reason::Version.reject(format!("this peer speaks cluster protocol {}, the node {theirs}", local.protocols)));
+    };
     if hello.cluster != *local.cluster {
         let theirs = super::wire::clean(&hello.cluster);
         return Err(Reason::Name.reject(format!("this peer belongs to the cluster \"{}\", the node to \"{theirs}\"", local.cluster)));
@@ -200,7 +211,8 @@ fn check_hello(payload: &[u8], local: &Local, keyed: bool, claimed: &mut Option<
     let intent = Intent::from_wire(hello.intent);
     match (record, intent) {
         (Some(peer), Some(intent)) => {
-            Ok(Greeting { hello: PeerHello { peer, intent, company: hello.company }, compression: hello.compression })
+            let compression = hello.compression;
+            Ok(Greeting { hello: PeerHello { peer, intent, company: hello.company }, compression, protocol })
         }
         _ => Err(Reason::Protocol.reject("the hello has no usable name and address")),
     }
@@ -243,7 +255,7 @@ fn broken(error: FrameError) -> Reject {
 }
 
 fn nonsense(what: &str) -> DialError {
-    rejected(Reason::Protocol, format!("{what} makes no sense in protocol version {PROTOCOL_VERSION}"))
+    rejected(Reason::Protocol, format!("{what} makes no sense in protocol version {}", Protocols::SPOKEN))
 }
 
 fn rejected(reason: Reason, detail: impl Into<String>) -> DialError {

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub mod memory;
 pub(crate) mod outbox;
 pub(crate) mod places;
+pub mod protocol;
 pub(crate) mod refusals;
 pub(crate) mod skew;
 pub(crate) mod squeeze;
@@ -108,6 +109,7 @@ pub(crate) enum ConnectError {
 /// What everything that opens or accepts a stream needs to know of this node. The record changes and the key may be renewed; the rest stays.
 #[derive(Clone)]
 pub(crate) struct Local {
+    pub(crate) protocols: protocol::Protocols,
     pub(crate) cluster: Arc<str>,
     pub(crate) key: Arc<ArcSwapOption<Key>>,
     pub(crate) record: Arc<Mutex<Record>>,

@@ -14,10 +14,6 @@ use crate::ownership::KeysDigest;
 use crate::placement::Version;
 use crate::quorum::PartitionPolicy;
 
-/// The version of this protocol. Peers of another version are refused: a handover between two readings of the same message
-/// would lose or double targets.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
-
 /// Longest free text taken from a peer (versions, hashes, details of a refusal), bytes.
 const MAX_TEXT_BYTES: usize = 512;
 
@@ -85,6 +81,8 @@ pub(crate) struct Process {
 /// Opens a stream.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct Hello {
+    /// The newest version of the protocol that the opener speaks, see [`super::protocol`]. Peers without a common version are refused: a
+    /// handover between two readings of the same message would lose or double targets.
     #[prost(uint32, tag = "1")]
     pub(crate) protocol: u32,
     #[prost(string, tag = "2")]
@@ -103,6 +101,9 @@ pub(crate) struct Hello {
     /// Ways of compression that the opener knows, as bits: [`SQUEEZE`]. Earlier releases know none.
     #[prost(uint32, tag = "8")]
     pub(crate) compression: u32,
+    /// The oldest version that the opener speaks; 0 if it is the newest as well.
+    #[prost(uint32, tag = "9")]
+    pub(crate) oldest_protocol: u32,
 }
 
 /// Compression against the message before, see [`super::squeeze`].
@@ -118,6 +119,9 @@ pub(crate) struct Challenge {
     /// Those of the opener's ways of compression that both sides will use.
     #[prost(uint32, tag = "3")]
     pub(crate) compression: u32,
+    /// The version that the stream uses; 0 is the first.
+    #[prost(uint32, tag = "4")]
+    pub(crate) protocol: u32,
 }
 
 /// Answers a challenge; empty without a key.

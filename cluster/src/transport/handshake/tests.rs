@@ -34,6 +34,7 @@ fn local(name: &str, cluster: &str, key: Option<&str>) -> Local {
     Local {
         cluster: cluster.into(),
         key: Arc::new(ArcSwapOption::from_pointee(key.map(|key| Key::new(key.as_bytes()).unwrap()))),
+        protocols: Protocols::SPOKEN,
         record: Arc::new(Mutex::new(record)),
         pulses: Pulses::default(),
         company: Company::default(),
@@ -121,7 +122,10 @@ async fn an_accepter_that_only_pretends_to_have_the_key_is_found_out() {
         let mut reader = FrameReader::new(accepted.incoming, MAX_STRANGER_FRAME);
         let mut writer = FrameWriter::new(accepted.outgoing);
         reader.next().await.unwrap();
-        writer.send(Kind::Challenge, Challenge { nonce: nonce(), keyed: true, compression: SQUEEZE }.encode_to_vec()).await.unwrap();
+        writer
+            .send(Kind::Challenge, Challenge { nonce: nonce(), keyed: true, compression: SQUEEZE, protocol: 1 }.encode_to_vec())
+            .await
+            .unwrap();
         reader.next().await.unwrap();
         let body = Members { sender: Some(Member::from(&local("b", "blue", None).record())), ..Members::default() };
         let accept = Accept { body: body.encode_to_vec(), tag: vec![0; 32] };
@@ -193,15 +197,8 @@ async fn chosen(offered: u32) -> u32 {
     let opener = async {
         let mut writer = FrameWriter::new(dialled.outgoing);
         let sender = Some(Member::from(&local("a", "blue", None).record()));
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            cluster: "blue".into(),
-            sender,
-            nonce: nonce(),
-            intent: 1,
-            compression: offered,
-            ..Hello::default()
-        };
+        let hello =
+            Hello { protocol: 1, cluster: "blue".into(), sender, nonce: nonce(), intent: 1, compression: offered, ..Hello::default() };
         writer.send(Kind::Hello, hello.encode_to_vec()).await.unwrap();
         let mut reader = FrameReader::new(dialled.incoming, MAX_STRANGER_FRAME);
         let challenge = Challenge::decode(reader.next().await.unwrap().unwrap().payload).unwrap();
@@ -234,4 +231,25 @@ async fn gossip_passes_compressed_in_both_directions_and_is_counted_as_it_is_on_
     }
     assert!(a.metrics.wire_sent.get() - before < 300);
     assert_eq!(a.metrics.wire_sent.get(), b.metrics.wire_received.get());
+}
+
+/// A node that speaks these versions.
+fn speaking(name: &str, oldest: u32, newest: u32) -> Local {
+    Local { protocols: Protocols::new(oldest, newest), ..local(name, "blue", None) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_follow_one_another_understand_each_other_in_both_directions() {
+    let (before, after) = (speaking("a", 1, 1), speaking("b", 1, 2));
+    for (opener, accepter) in [(&before, &after), (&after, &before), (&after, &speaking("c", 2, 3))] {
+        let (opened, accepted) = shake(opener, accepter).await;
+        assert!(opened.is_ok() && accepted.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_too_far_apart_say_what_each_of_them_speaks() {
+    let (opened, accepted) = shake(&speaking("a", 2, 3), &speaking("b", 1, 1)).await;
+    assert!(opened.err().unwrap().to_string().contains("this peer speaks cluster protocol 1, the node 2 to 3"));
+    assert_eq!(accepted.err().unwrap().reason, Reason::Version);
 }
