@@ -8,7 +8,7 @@ use super::mutant::Mutant;
 use super::outbox::Outbox;
 use super::peers::{PeerId, Peers};
 use super::view::{MemberState, Name, Now, Settings};
-use crate::placement::{Proposal, Seat};
+use crate::placement::{Proposal, Rank, Seat};
 
 /// An instant further ahead of one's own clock than this is a clock gone wrong, and is not waited for.
 const MAX_AHEAD_MS: u64 = 5_000;
@@ -31,11 +31,6 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Where a key is to be, for [`Entry::seat`].
-    pub(super) fn seat(&self, domain: &str, key: u64) -> Seat {
-        self.proposal.seat(domain, key)
-    }
-
     /// Index of the first member in a key's order of preference that is not known to lack it.
     pub(super) fn first(&self, key: u64, entry: &Entry) -> Option<usize> {
         self.proposal.first_accepted(key, &entry.seat, |index| match self.ids[index] {
@@ -98,6 +93,12 @@ impl Context<'_> {
     /// Whether this node has been on its way out for so long.
     pub(super) fn is_leaving_for(&self, ms: u64) -> bool {
         self.standing.leaving_since.is_some_and(|since| self.now.mono_ms.saturating_sub(since) >= ms)
+    }
+
+    /// Where a key is to be, for [`Entry::seat`].
+    pub(super) fn seat(&self, domain: &str, key: u64) -> Seat {
+        let domain = if self.mutant(Mutant::CopiesTogether) { Rank::of(domain).base() } else { domain };
+        self.placement.proposal.seat(domain, key)
     }
 
     /// Who should hold a key: the first in its order of preference that is not known to lack it.

@@ -66,7 +66,7 @@ impl Domain {
         let cluster = if by_host { &*cx.settings.me } else { cx.settings.cluster.as_str() };
         let clock = SlotClock::new(cluster, key, interval_ms);
         let known = self.keys.contains_key(&key);
-        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
+        let entry = self.keys.entry(key).or_insert_with(|| Entry::note(cx.seat(&self.name, key), cx.now.mono_ms));
         if entry.clock == Some(clock) {
             return;
         }
@@ -125,7 +125,7 @@ impl Domain {
         if !self.keys.contains_key(&key) {
             cx.room_for_notes = cx.room_for_notes.checked_sub(1)?;
             self.notes += 1;
-            self.keys.insert(key, Entry::note(cx.placement.seat(&self.name, key), cx.now.mono_ms));
+            self.keys.insert(key, Entry::note(cx.seat(&self.name, key), cx.now.mono_ms));
         }
         self.keys.get_mut(&key)
     }
@@ -133,7 +133,7 @@ impl Domain {
     /// Looks at every key after peers, proposal or own standing have changed.
     pub(super) fn refresh(&mut self, cx: &mut Context<'_>) {
         for (key, entry) in &mut self.keys {
-            entry.seat = cx.placement.seat(&self.name, *key);
+            entry.seat = cx.seat(&self.name, *key);
             entry.forget_gone(cx.peers);
             entry.hurry(cx.now.mono_ms);
             if entry.attend(cx, &self.name, *key) {

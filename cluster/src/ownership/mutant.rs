@@ -21,6 +21,8 @@ pub(crate) enum Mutant {
     NoQuery,
     /// A holder that loses sight of a key ends its series at once.
     NothingLeft,
+    /// Copies of a key go where its first one is.
+    CopiesTogether,
     /// A holder that hears of another holder goes on.
     DuplicateKept,
     /// Messages to and from earlier incarnations count.

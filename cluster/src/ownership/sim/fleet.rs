@@ -11,7 +11,7 @@ use super::gossip::{DETECT_MS, Fact, SETTLE_MS, SPREAD_MS, Stage};
 use super::judge::Log;
 use super::majority::Mail;
 use super::network::Network;
-use super::node::{Node, domain_of, node_of};
+use super::node::{COPY, Node, domain_of, node_of};
 use super::script::{Class, Op, Script};
 use crate::ownership::{Envelope, Name, Now, Ownership, View};
 use crate::placement::Table;
@@ -344,8 +344,9 @@ impl Fleet {
         let running = self.nodes.get_mut(&node).unwrap();
         running.keys = keys;
         running.discovered = true;
-        self.show_keys(node, 0);
-        self.show_keys(node, 1);
+        for domain in [0, 1, COPY] {
+            self.show_keys(node, domain);
+        }
         self.take_part(node);
     }
 

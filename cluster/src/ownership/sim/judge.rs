@@ -5,7 +5,7 @@ use std::fmt::Arguments;
 
 use super::fleet::{Fleet, START_MS};
 use super::gossip::{DETECT_MS, SETTLE_MS, SPREAD_MS};
-use super::node::{CLUSTER, domain_of};
+use super::node::{CLUSTER, COPY, domain_of};
 use super::script::{Class, KeyPlan};
 use crate::ownership::{Holder, Name, Phase};
 use crate::slots::SlotClock;
@@ -226,6 +226,7 @@ impl Fleet {
                 holders.entry((holder.domain.clone(), holder.key)).or_default().push((holder, node.index));
             }
         }
+        self.judge_copies(&holders);
         for ((_, key), entries) in holders {
             let held: Vec<usize> = entries.iter().filter(|(holder, _)| holder.phase == Phase::Held).map(|(_, node)| *node).collect();
             let moving = entries.iter().filter(|(holder, _)| !matches!(holder.phase, Phase::Held | Phase::Idle)).count();
@@ -234,6 +235,20 @@ impl Fleet {
                 self.log.violation(format!("key {key:x} is held by {held:?} in the end, {moving} under way, proposed {proposals:?}"));
             } else if proposals.iter().any(|(_, proposed)| proposed.as_deref() != Some(&*super::node::name_of(held[0]))) {
                 self.log.violation(format!("key {key:x} is held by {held:?} in the end, but proposed are {proposals:?}"));
+            }
+        }
+    }
+}
+
+impl Fleet {
+    /// Two copies of a key are no use on one node.
+    fn judge_copies(&mut self, holders: &BTreeMap<(Name, u64), Vec<(Holder, usize)>>) {
+        for plan in self.script.keys.iter().filter(|plan| plan.domain == COPY) {
+            let of = |domain| holders.get(&(domain_of(domain), plan.key)).into_iter().flatten();
+            let held = |domain| of(domain).filter(|(holder, _)| holder.phase == Phase::Held).map(|(_, node)| *node).collect::<Vec<_>>();
+            let [first, second] = [0, COPY].map(held);
+            if first == second {
+                self.log.violation(format!("both copies of key {:x} are held by {first:?}", plan.key));
             }
         }
     }

@@ -6,6 +6,7 @@ use super::super::mutant::Mutant;
 use super::gossip::{Beliefs, Fact, Stage};
 use super::majority::Sight;
 use crate::ownership::{KeySpec, Name, Now, Ownership, Settings, View};
+use crate::placement::domain_of_rank;
 use crate::slots::SlotClock;
 
 /// Cluster name of all runs.
@@ -21,9 +22,15 @@ pub(super) fn node_of(name: &str) -> usize {
     name.strip_prefix("node-").unwrap().parse().unwrap()
 }
 
+/// The domain whose keys are those of the first once more.
+pub(super) const COPY: usize = 2;
+
 /// A domain's name.
 pub(super) fn domain_of(domain: usize) -> Name {
-    Name::from(format!("prometheus.scrape.d{domain}"))
+    match domain {
+        COPY => Name::from(domain_of_rank(&domain_of(0), 1)),
+        _ => Name::from(format!("prometheus.scrape.d{domain}")),
+    }
 }
 
 /// A running node.

@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::super::mutant::Mutant;
 use super::fleet::{Event, Fleet, NodeEvent, START_MS};
 use super::gossip::{DETECT_MS, Fact, SETTLE_MS, SPREAD_MS, Stage};
-use super::node::{CLUSTER, Loop, Node, name_of};
+use super::node::{CLUSTER, Loop, Node, domain_of, name_of};
 use super::script::{Class, Op};
 use crate::ownership::{Action, MemberState, Name, Start, StartReason, StopReason, Stopped};
 use crate::slots::SlotClock;
@@ -189,7 +189,7 @@ impl Fleet {
     }
 
     fn start_loop(&mut self, node: usize, start: Start) {
-        let plan = *self.script.keys.iter().find(|plan| plan.key == start.key).unwrap();
+        let plan = *self.script.keys.iter().find(|plan| plan.key == start.key && domain_of(plan.domain) == start.domain).unwrap();
         let host = name_of(node);
         let cluster = if self.mutant == Some(Mutant::PhaseByHost) { &*host } else { CLUSTER };
         let clock = SlotClock::new(cluster, start.key, plan.interval_ms);

@@ -3,6 +3,8 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::node::COPY;
+
 /// The kind of trouble a run is about. What the judge tolerates depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
@@ -84,6 +86,8 @@ pub(super) struct Script {
     /// Offset of each node's clock in ms.
     pub(super) skews: Vec<i64>,
     pub(super) keys: Vec<KeyPlan>,
+    /// Every key of the first domain is scraped by two nodes.
+    pub(super) copies: bool,
     /// (ms since the start, what), sorted.
     pub(super) ops: Vec<(u64, Op)>,
     pub(super) end_ms: u64,
@@ -93,6 +97,11 @@ pub(super) struct Script {
 const WARM_MS: u64 = 18_000;
 /// After the last operation the fleet has so long to come to rest.
 const REST_MS: u64 = 22_000;
+
+/// Half of the planned runs.
+fn has_copies(seed: u64) -> bool {
+    Script::class_of(seed) == Class::Planned && seed % 12 == 6
+}
 
 impl Script {
     /// Whether nothing else happens to the nodes around a time.
@@ -114,7 +123,8 @@ impl Script {
     pub(super) fn of(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let class = Self::class_of(seed);
-        let first = rng.random_range(2..=5);
+        // Two copies on two nodes, while a third is restarted.
+        let first = rng.random_range(2..=5).max(if has_copies(seed) { 3 } else { 2 });
         let nodes = first + 3;
         let mut script = Self {
             seed,
@@ -122,11 +132,13 @@ impl Script {
             nodes,
             skews: (0..nodes).map(|_| rng.random_range(-500..=500)).collect(),
             keys: Vec::new(),
+            copies: has_copies(seed),
             ops: (0..first).map(|node| (if node == 0 { 0 } else { rng.random_range(0..2_000) }, Op::Start(node))).collect(),
             end_ms: 0,
         };
         script.draw_keys(&mut rng);
         match class {
+            Class::Planned if script.copies => script.draw_spaced_changes(&mut rng, first),
             Class::Planned | Class::Lossy | Class::Sets => script.draw_changes(&mut rng, first, 3..=8),
             Class::Crash => script.draw_crashes(&mut rng, first),
             Class::Stall => script.draw_stalls(&mut rng, first),
@@ -157,6 +169,27 @@ impl Script {
                 interval_ms: [3_000, 5_000, 10_000, 15_000][rng.random_range(0..4)],
                 hidden,
             });
+        }
+        if self.copies {
+            let copies = self.keys.iter().filter(|plan| plan.domain == 0).map(|plan| KeyPlan { domain: COPY, ..*plan });
+            self.keys.extend(copies.collect::<Vec<_>>());
+        }
+    }
+
+    /// Joins, leaves and restarts, so that there are always two nodes to hold two copies: who goes has gone when the next begins to.
+    fn draw_spaced_changes(&mut self, rng: &mut StdRng, first: usize) {
+        let (mut at, mut next, mut staying) = (WARM_MS, first, first);
+        for _ in 0..rng.random_range(3..=7) {
+            let node = rng.random_range(0..staying);
+            let op = match rng.random_range(0..3) {
+                0 if next < self.nodes => Op::Start(next),
+                1 if staying > 3 => Op::Leave(staying - 1),
+                _ => Op::Restart(node, rng.random_range(0..3_000)),
+            };
+            next += usize::from(matches!(op, Op::Start(_)));
+            staying -= usize::from(matches!(op, Op::Leave(_)));
+            at += if matches!(op, Op::Start(_)) { rng.random_range(0..3_000) } else { rng.random_range(12_000..18_000) };
+            self.ops.push((at, op));
         }
     }
 

@@ -80,7 +80,7 @@ fn under_majority_no_key_ever_has_two_holders() {
 const MUTANT_RUNS: u64 = 1_500;
 
 /// Each deliberate fault, and a class of runs that is to notice it.
-const MUTANTS: [(Mutant, Class); 11] = [
+const MUTANTS: [(Mutant, Class); 12] = [
     (Mutant::NoAnswerAwaited, Class::Planned),
     (Mutant::NoFence, Class::Stall),
     (Mutant::NoGrantResend, Class::Lossy),
@@ -90,6 +90,7 @@ const MUTANTS: [(Mutant, Class); 11] = [
     (Mutant::CurrentSlotOnClaim, Class::Crash),
     (Mutant::NoQuery, Class::Sets),
     (Mutant::NothingLeft, Class::Sets),
+    (Mutant::CopiesTogether, Class::Planned),
     (Mutant::DuplicateKept, Class::Partition),
     (Mutant::AnyIncarnation, Class::Crash),
 ];
