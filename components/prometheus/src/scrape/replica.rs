@@ -152,6 +152,14 @@ impl Replica {
     }
 }
 
+#[cfg(test)]
+impl Replica {
+    /// A deliberate fault: what is taken over is sent on at once.
+    pub(super) fn drop_barrier(&mut self) {
+        self.barrier = None;
+    }
+}
+
 /// What the board knows of this replica.
 struct Known {
     domain: String,

@@ -1,5 +1,7 @@
 //! Tests of `prometheus.scrape` over a real target on loopback.
 
+mod order;
+
 use std::path::Path;
 
 use cluster::{Clock, Cluster, Config, memory::Network};
@@ -173,23 +175,38 @@ async fn member_with(
     address: &str,
     more: &str,
 ) -> (Cluster, Collected, tokio::task::JoinHandle<()>) {
+    let collected = Collected::default();
+    let cluster = fleet_node(network, name, last, peers);
+    let (to, labels) = (receiver(collected.clone()), [("__address__", address), ("host", name)].into_iter().collect());
+    let following = follow(&cluster, Arguments { targets: vec![Target(labels)], ..arguments_with(address, &to, more) }, |_| {});
+    (cluster, collected, following)
+}
+
+fn receiver(sink: impl ConsumeMetrics + 'static) -> MetricsReceiver {
+    let to = MetricsReceiver::new("to");
+    to.fill(sink);
+    to
+}
+
+fn fleet_node(network: &Network, name: &str, last: u8, peers: &[&str]) -> Cluster {
     let config = Config::new(name, format!("10.0.0.{last}:1").parse().unwrap()).joining(peers.iter().copied()).unwrap();
     let runtime = tokio::runtime::Handle::current();
     let cluster = Cluster::start_in_memory(config, network, Clock::system(), &prometheus::Registry::new(), &runtime).unwrap();
     cluster.participate();
-    let (to, collected) = (MetricsReceiver::new("to"), Collected::default());
-    to.fill(collected.clone());
-    let labels = [("__address__", address), ("host", name)].into_iter().collect();
-    let arguments = Arguments { targets: vec![Target(labels)], ..arguments_with(address, &to, more) };
+    cluster
+}
+
+/// A component on a node, which does what the cluster says until it is dropped.
+fn follow(cluster: &Cluster, arguments: Arguments, change: impl FnOnce(&mut Scrape)) -> tokio::task::JoinHandle<()> {
     let setup = Setup::detached("prometheus.scrape.x", Path::new("/nowhere"), Services::default().with(cluster.clone()));
     let (mut scrape, _) = Scrape::build(arguments, &setup).unwrap();
-    let following = tokio::spawn(async move {
+    change(&mut scrape);
+    tokio::spawn(async move {
         loop {
             let (rank, event) = replica::next_claim(&mut scrape.replicas).await;
             scrape.replicas[rank].follow(event);
         }
-    });
-    (cluster, collected, following)
+    })
 }
 
 #[tokio::test]
