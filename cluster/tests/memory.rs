@@ -69,6 +69,17 @@ async fn a_node_dials_nobody_before_its_configuration_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_found_this_node_before_its_configuration_ran_is_accounted_for() {
+    let (network, clock) = (Network::new(), clock());
+    let late = MemoryNode::start_idle(&network, &clock, "b", addr(2), &[addr(1), addr(2)], |_| {});
+    let early = MemoryNode::start(&network, &clock, "a", addr(1), &[addr(1), addr(2)]);
+    within(Duration::from_secs(5), "they have met", || [&early, &late].iter().all(|node| node.cluster.peers().len() == 2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    late.cluster.participate();
+    within(Duration::from_secs(10), "both form a fleet", || participants(&early.cluster) == ["a", "b"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_the_fleet_finds_first_tells_whom_it_reached_too() {
     let (network, clock) = (Network::new(), clock());
     let soon = |config: &mut cluster::Config| config.rejoin_interval = Duration::from_secs(10);

@@ -176,6 +176,13 @@ impl Join {
         self.dialled(addr, Outcome::Reached, now);
     }
 
+    /// The same for peers that had a stream before they were looked for: they found this node first, or its search has begun anew.
+    pub(crate) fn linked(&mut self, reaches: impl Fn(SocketAddr) -> bool, now: Instant) {
+        let missed = |addr: &SocketAddr| !matches!(self.outcomes.get(addr), Some((Outcome::Reached, _)));
+        let linked: Vec<SocketAddr> = self.targets().into_iter().filter(|addr| missed(addr) && reaches(*addr)).collect();
+        linked.into_iter().for_each(|addr| self.reached(addr, now));
+    }
+
     /// The pause after this round while not in a fleet.
     pub(crate) fn pause(&self) -> Duration {
         PAUSES.0.saturating_mul(1 << self.rounds.saturating_sub(1).min(8)).min(PAUSES.1)

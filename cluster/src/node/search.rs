@@ -89,6 +89,7 @@ impl Driver {
         let me = self.local.identity();
         let formed = self.local.record().phase == Phase::Formed;
         let (table, links) = (&self.table, &self.links);
+        self.join.linked(|addr| links.reaches(addr), Instant::now());
         let known = |addr| links.reaches(addr) || (formed && (addr == me.addr || table.alive().any(|record| record.identity.addr == addr)));
         let mut addrs = self.join.round(known);
         if self.state.conflict {
