@@ -46,6 +46,8 @@ pub(super) struct Driver {
     /// Names and keys of the targets that are being scraped.
     tasks: HashMap<Id, (u64, u64)>,
     syncs: u64,
+    /// The last generation that any entry got: none comes twice, though entries with the same name do.
+    generations: u64,
     stopping: Option<Ending>,
 }
 
@@ -63,6 +65,7 @@ impl Driver {
             running: JoinSet::new(),
             tasks: HashMap::new(),
             syncs: 0,
+            generations: 0,
             stopping: None,
         }
     }
@@ -157,6 +160,8 @@ impl Driver {
             (true, true) => target.status.lock().owned = true,
             (false, true) => self.begin(id, held),
             (true, false) => return self.give_up(id),
+            // Whoever has it goes on with its series.
+            (false, false) if returned => entry.forget(),
             (false, false) => {}
         }
         false
@@ -194,7 +199,8 @@ impl Driver {
     fn end_at(&mut self, id: u64, leave: Leave) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.leaving = Some(leave);
-        entry.generation += 1;
+        self.generations += 1;
+        entry.generation = self.generations;
         self.schedule.add(leave.due, id, entry.generation);
     }
 
@@ -214,7 +220,8 @@ impl Driver {
         };
         // No slot twice, however often a target comes and goes.
         entry.next = entry.begun.map_or(next, |begun| next.max(begun + 1));
-        entry.generation += 1;
+        self.generations += 1;
+        entry.generation = self.generations;
         self.schedule.add(entry.table.instant(entry.next), id, entry.generation);
     }
 

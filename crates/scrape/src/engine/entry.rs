@@ -24,8 +24,8 @@ pub(super) struct Entry {
     pub(super) owned: bool,
     /// It has left the set.
     pub(super) leaving: Option<Leave>,
-    /// Instants of older generations are void.
-    pub(super) generation: u32,
+    /// Instants of other generations are void; of 0 there are none.
+    pub(super) generation: u64,
     /// The next slot.
     pub(super) next: u64,
     /// The last slot that a scrape was begun in, by this timetable.
@@ -99,7 +99,7 @@ impl Entry {
 
     /// Forgets everything but the target itself.
     pub(super) fn forget(&mut self) {
-        self.generation += 1;
+        self.generation = 0;
         (self.owned, self.waiting, self.active, self.handover) = (false, None, None, None);
     }
 }

@@ -6,12 +6,12 @@ use std::collections::BinaryHeap;
 /// A heap of instants. Instants are not taken out when they become void: the entry's generation tells.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    heap: BinaryHeap<Reverse<(i64, u64, u32)>>,
+    heap: BinaryHeap<Reverse<(i64, u64, u64)>>,
 }
 
 impl Schedule {
     /// Adds an instant (milliseconds since the epoch) of a key's generation.
-    pub(super) fn add(&mut self, due: i64, key: u64, generation: u32) {
+    pub(super) fn add(&mut self, due: i64, key: u64, generation: u64) {
         self.heap.push(Reverse((due, key, generation)));
     }
 
@@ -21,13 +21,13 @@ impl Schedule {
     }
 
     /// Takes the earliest key and generation that is due.
-    pub(super) fn take(&mut self, now: i64) -> Option<(u64, u32)> {
+    pub(super) fn take(&mut self, now: i64) -> Option<(u64, u64)> {
         self.next().filter(|due| *due <= now)?;
         self.heap.pop().map(|Reverse((_, key, generation))| (key, generation))
     }
 
     /// Drops void instants if they are many.
-    pub(super) fn tidy(&mut self, entries: usize, is_valid: impl Fn(u64, u32) -> bool) {
+    pub(super) fn tidy(&mut self, entries: usize, is_valid: impl Fn(u64, u64) -> bool) {
         if self.heap.len() > 2 * entries + 1024 {
             self.heap.retain(|Reverse((_, key, generation))| is_valid(*key, *generation));
         }

@@ -218,6 +218,41 @@ async fn what_comes_back_for_a_target_that_is_no_longer_known_ends_or_goes_to_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_goes_and_comes_back_within_an_interval_keeps_its_slots() {
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.engine.set_targets(vec![]);
+    bench.until(6.0).await;
+    let state = bench.engine.release(key("t"), 1 << 20).await.state;
+    bench.engine.set_targets(vec![target("t")]);
+    bench.engine.own(key("t"), slot(10), state);
+    bench.until(33.0).await;
+    let ups: Vec<String> = bench.take().into_iter().filter(|line| line.starts_with("up")).collect();
+    assert_eq!(ups, ["up @2.5 1", "up @12.5 1", "up @22.5 1", "up @32.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_comes_back_before_its_end_and_belongs_to_another_node_goes_on_there() {
+    let state = left().await;
+    let bench = assigned(|_| answer("a 1\n"));
+    bench.engine.own(key("t"), slot(0), None);
+    bench.until(5.0).await;
+    bench.take();
+    bench.engine.set_targets(vec![]);
+    bench.until(6.0).await;
+    bench.engine.retire(key("t"));
+    bench.until(7.0).await;
+    bench.engine.set_targets(vec![target("t")]);
+    bench.until(40.0).await;
+    assert_eq!(bench.take(), Vec::<String>::new());
+    assert!(bench.slots.asked.lock().iter().all(|(_, asked)| *asked <= slot(0)), "nothing is due that is not held");
+    bench.engine.own(key("t"), slot(40), state);
+    bench.until(43.0).await;
+    assert_eq!(bench.take(), ["a @42.5 1", "up @42.5 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_leaves_the_set_and_may_be_held_elsewhere_is_left_without_a_word() {
     let bench = assigned(|_| answer("a 1\n"));
     bench.engine.own(key("t"), slot(0), None);
