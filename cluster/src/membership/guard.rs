@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -48,10 +48,28 @@ pub(crate) struct Guard {
 struct Watched {
     chitchat: OnceLock<Arc<tokio::sync::Mutex<Chitchat>>>,
     overrun: AtomicBool,
-    /// Bytes of values that messages may have brought since they were counted.
-    uncounted: AtomicUsize,
-    /// Whose message was taken last.
-    last: Mutex<Option<SocketAddr>>,
+    uncounted: Mutex<Uncounted>,
+}
+
+/// Bytes of values that messages may have brought since values were counted, by sender.
+#[derive(Default)]
+struct Uncounted {
+    total: usize,
+    by_sender: HashMap<SocketAddr, usize>,
+}
+
+impl Uncounted {
+    fn add(&mut self, from: SocketAddr, bytes: usize) {
+        self.total += bytes;
+        if bytes > 0 {
+            *self.by_sender.entry(from).or_default() += bytes;
+        }
+    }
+
+    /// Who may have brought most.
+    fn first(&self) -> Option<SocketAddr> {
+        self.by_sender.iter().max_by_key(|(_, bytes)| **bytes).map(|(sender, _)| *sender)
+    }
 }
 
 /// What to do with a message.
@@ -88,18 +106,18 @@ impl Guard {
         let Some(chitchat) = self.watched.chitchat.get() else { return Verdict::Take };
         let chitchat = chitchat.lock().await;
         let states = chitchat.node_states();
-        if self.watched.uncounted.load(Ordering::Relaxed) >= UNCOUNTED {
-            self.watched.uncounted.store(0, Ordering::Relaxed);
+        let mut uncounted = self.watched.uncounted.lock();
+        if uncounted.total >= UNCOUNTED {
+            let before = std::mem::take(&mut *uncounted);
             if values(states) > MAX_VALUES {
-                self.overrun();
+                self.overrun(before.first());
                 return Verdict::Stop;
             }
         }
-        // Whoever lets messages in has found out that it can be read.
-        self.watched.uncounted.fetch_add(intake::most_values(message).unwrap_or(UNCOUNTED), Ordering::Relaxed);
         match fits(states, message) {
             Ok(true) => {
-                *self.watched.last.lock() = Some(from);
+                // Whoever lets messages in has found out that it can be read.
+                uncounted.add(from, intake::most_values(message).unwrap_or(UNCOUNTED));
                 Verdict::Take
             }
             told => {
@@ -111,9 +129,9 @@ impl Guard {
         }
     }
 
-    fn overrun(&self) {
+    fn overrun(&self, culprit: Option<SocketAddr>) {
         self.watched.overrun.store(true, Ordering::Relaxed);
-        if let Some(culprit) = *self.watched.last.lock() {
+        if let Some(culprit) = culprit {
             note(&self.muted, culprit);
             tracing::warn!(address = %culprit, "gossip grew beyond its bound: its sender is not heard for {} s", MUTED.as_secs());
         }

@@ -1,7 +1,7 @@
-//! The streams that this node keeps to its peers: one per live member, opened at once and again whenever it breaks, and a
+//! The streams that this node keeps to its peers: one per live member, opened a few at a time and again whenever it breaks, and a
 //! try every two seconds for members that were lost. What arrives over them is not handled here.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Streams to live members that may be in the opening at once. A fleet that starts opens N² of them, and short of CPU all would time out
 /// together, again and again: so a node begins with few, adds one for each that opens and halves for each that times out.
-const OPENING: Range<usize> = 4..32;
+const OPENING: RangeInclusive<usize> = 4..=32;
 
 /// Open streams by member name, for questions from other tasks.
 pub(crate) type Directory = Arc<Mutex<HashMap<Name, (u64, Outbox)>>>;
@@ -83,7 +83,7 @@ impl Links {
         routes: Routes,
         directory: Directory,
     ) -> Self {
-        let (slots, opening) = (HashMap::new(), OPENING.start);
+        let (slots, opening) = (HashMap::new(), *OPENING.start());
         Self { slots, connector, local, events, pending, closing, routes, directory, next_session: 0, opening }
     }
 
@@ -148,7 +148,7 @@ impl Links {
         let link = slot.link.as_ref().filter(|link| link.session == session)?;
         let outbox = link.outbox.clone();
         (slot.up, slot.failures) = (true, 0);
-        self.opening = (self.opening + 1).min(OPENING.end);
+        self.opening = (self.opening + 1).min(*OPENING.end());
         let meant = std::mem::replace(&mut slot.identity, found.clone());
         self.routes.lock().insert(addr, outbox.clone());
         self.directory.lock().insert(found.name.clone(), (session, outbox));
@@ -160,7 +160,7 @@ impl Links {
         let slot = self.slots.get_mut(&addr)?;
         slot.link.as_ref().filter(|link| link.session == session)?;
         if timed_out && slot.is_opening() {
-            self.opening = (self.opening / 2).max(OPENING.start);
+            self.opening = (self.opening / 2).max(*OPENING.start());
         }
         let pause = match slot.failures {
             u32::MAX => LOST_PAUSE,

@@ -19,8 +19,7 @@ use super::{
     hold::{Fence, Hold},
 };
 use crate::ownership::{
-    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StartReason, StopReason,
-    Stopped, View,
+    Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
 };
 use crate::placement::Table;
 
@@ -32,6 +31,8 @@ struct Domain {
     number: u64,
     port: Arc<Port>,
     keys: Option<Vec<KeySpec>>,
+    /// The same as a set.
+    known: HashSet<u64>,
     holds: HashMap<u64, Hold>,
     /// Of keys that the component no longer knows, until another node has taken them or they have ended. They begin no slot.
     left: HashMap<u64, Hold>,
@@ -40,11 +41,22 @@ struct Domain {
 impl Domain {
     /// Shuts the holds of keys that the component has left out.
     fn shut_unknown(&mut self) {
-        let known: HashSet<u64> = self.keys.iter().flatten().map(|spec| spec.key).collect();
+        let known = &self.known;
         let left = self.holds.extract_if(|key, _| !known.contains(key)).inspect(|(_, hold)| {
             hold.close();
         });
         self.left.extend(left);
+    }
+
+    /// Takes a key's hold in place of an earlier one. That of a key which has come back and is not known any more is shut.
+    fn open(&mut self, key: u64, hold: Hold) {
+        self.close(key);
+        if self.known.contains(&key) {
+            self.holds.insert(key, hold);
+        } else {
+            hold.close();
+            self.left.insert(key, hold);
+        }
     }
 
     /// From here on no slot of the key begins; the last one that did.
@@ -159,7 +171,7 @@ impl Owner {
     /// A component claims a domain; one that had it before is sent away.
     pub(crate) fn register(&mut self, name: Name, number: u64, port: Arc<Port>) -> Effects {
         let effects = self.remove(&name);
-        self.domains.insert(name, Domain { number, port, keys: None, holds: HashMap::new(), left: HashMap::new() });
+        self.domains.insert(name, Domain { number, port, keys: None, known: HashSet::new(), holds: HashMap::new(), left: HashMap::new() });
         effects
     }
 
@@ -194,6 +206,7 @@ impl Owner {
         let Some(keys) = domain.port.take_keys() else {
             return Effects::default();
         };
+        domain.known = keys.iter().map(|spec| spec.key).collect();
         domain.keys = Some(keys.clone());
         domain.shut_unknown();
         self.input(|machine, now| machine.set_keys(now, name, &keys))
@@ -320,13 +333,7 @@ impl Owner {
     fn start(&mut self, start: Start) {
         let Some(domain) = self.domains.get_mut(&start.domain) else { return };
         let hold = Hold::new(self.fence.clone(), start.first_slot);
-        if let Some(old) = domain.holds.insert(start.key, hold.clone()) {
-            old.close();
-        }
-        domain.left.remove(&start.key);
-        if matches!(start.reason, StartReason::Returned { .. }) {
-            domain.shut_unknown();
-        }
+        domain.open(start.key, hold.clone());
         domain.port.inbox.start(StartEvent {
             key: start.key,
             first_slot: start.first_slot,

@@ -52,7 +52,10 @@ impl Domain {
 
     /// Replaces the set of discovered keys.
     pub(super) fn set_keys(&mut self, cx: &mut Context<'_>, specs: &[KeySpec]) {
-        let wanted: BTreeMap<u64, u64> = specs.iter().map(|spec| (spec.key, spec.interval_ms)).collect();
+        let mut wanted: BTreeMap<u64, u64> = BTreeMap::new();
+        for spec in specs {
+            wanted.entry(spec.key).or_insert(spec.interval_ms);
+        }
         let lost: Vec<u64> =
             self.keys.iter().filter(|(key, entry)| entry.discovered() && !wanted.contains_key(key)).map(|(key, _)| *key).collect();
         self.undiscover(cx, &lost, Bequest::ToPeers);

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) last_ms: Option<u64>,
     /// The last want that was granted: repeated grants for it or an earlier one are old news.
     pub(super) took: u64,
+    /// The last want whose grant was declined: the sender goes by that, however often it comes.
+    pub(super) declined: u64,
     /// Whether peers were told that this node knows the key, and are to be told when it no longer does.
     pub(super) vouched: bool,
     /// Monotonic ms until which the entry is kept if the key is not discovered.

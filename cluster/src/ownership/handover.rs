@@ -75,6 +75,10 @@ impl Domain {
         // Who asks for a key knows it.
         entry.unknown_at.retain(|peer| *peer != from);
         let candidate = cx.candidate(key, entry);
+        if let Hold::Left(left) = &mut entry.hold {
+            // Somebody knows it, and may have to wait for others' keys.
+            left.until_ms = cx.now.mono_ms.saturating_add(LEFT_MS);
+        }
         match &entry.hold {
             Hold::Held(_) if room && (cx.terminating() || candidate == Candidate::Peer(from)) => {
                 entry.begin_release(cx, &domain, key, from, claim);
@@ -229,8 +233,12 @@ impl Entry {
         if grant.claim <= self.took {
             return Reception::Taken;
         }
+        if grant.claim <= self.declined {
+            return Reception::Declined;
+        }
         let asked = (cx.standing.floor..=cx.sequence).contains(&grant.claim);
         let Some(clock) = self.clock.filter(|_| asked && !cx.standing.drained) else {
+            self.declined = self.declined.max(grant.claim);
             return Reception::Declined;
         };
         self.took = self.took.max(grant.claim);

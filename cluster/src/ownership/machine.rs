@@ -111,7 +111,7 @@ impl Ownership {
     }
 
     /// Takes the keys that this node has discovered in a domain, whole. Before the first call for a domain this node leaves
-    /// its keys to others. Of two specs with one key the last counts.
+    /// its keys to others. Of specs with the same key the first counts.
     #[must_use]
     pub fn set_keys(&mut self, now: Now, domain: &str, keys: &[KeySpec]) -> Vec<Action> {
         let mut out = self.enter(now);

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::rig::{DOMAIN, Rig, keys_of, view};
 use crate::ownership::{
     Action, Answer, Envelope, Grant, KeySpec, MAX_KEYS, MAX_STATE_BYTES, Member, MemberState, Message, Name, Now, Ownership, Phase,
-    Pointer, Settings, StartReason, Stopped, View,
+    Pointer, Settings, StartReason, StopReason, Stopped, View,
 };
 
 fn large_view(nodes: usize) -> View {
@@ -197,4 +197,22 @@ fn duplicates_in_views_and_key_sets_do_no_harm() {
     rig.view_of("a", &twice[..2]);
     rig.keys("a", [1, 1, 1]);
     assert_eq!(rig.starts("a").len(), 1);
+}
+
+#[test]
+fn keys_that_were_left_wait_for_a_taker_that_can_not_have_all_at_once() {
+    let mut rig = Rig::new(&["a", "b"]);
+    let keys: Vec<u64> = (1..=5_000).collect();
+    rig.keys("a", keys.clone());
+    rig.view("a", &["a"]);
+    rig.pass(10_000);
+    rig.slow.insert("a".into());
+    rig.view("a", &["a", "b"]);
+    rig.view("b", &["a", "b"]);
+    rig.keys("b", keys.clone());
+    rig.keys("a", []);
+    rig.pass(20_000);
+    let phase = |rig: &Rig, phase| rig.machines["a"].holders().filter(|holder| holder.phase == phase).count();
+    assert_eq!((phase(&rig, Phase::Releasing), phase(&rig, Phase::Left)), (4_096, 904));
+    assert!(!rig.stops("a").contains(&StopReason::Undiscovered), "b still asks for them");
 }

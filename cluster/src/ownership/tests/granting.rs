@@ -191,3 +191,18 @@ fn the_snapshot_tells_who_holds_a_key_why_and_since_when() {
     let all: Vec<_> = rig.machines["b"].holders().map(|holder| (holder.domain.to_string(), holder.key)).collect();
     assert_eq!(all, [(DOMAIN.to_owned(), key)]);
 }
+
+#[test]
+fn what_was_declined_once_stays_declined_however_often_it_comes() {
+    let (mut rig, key) = releasing();
+    rig.keys("b", []);
+    let stopped = vec![rig.stopped("a", key)];
+    rig.input("a", |machine, now| machine.stopped(now, DOMAIN, stopped));
+    assert_eq!(rig.holders(key), ["a"], "b does not know it any more");
+    let sent = rig.sent("a");
+    let grant = sent.iter().rev().find_map(|(_, message)| matches!(message, Message::Grant(_)).then(|| message.clone())).unwrap();
+    rig.deaf.insert("a".into(), Vec::new());
+    rig.keys("b", [key]);
+    rig.input("b", |machine, now| machine.receive(now, "a", envelope(grant)));
+    assert_eq!(rig.holders(key), ["a"], "a was told that it keeps it");
+}

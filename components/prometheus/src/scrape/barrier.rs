@@ -86,6 +86,11 @@ impl Barrier {
         }
     }
 
+    /// `key` was not taken by the node that it was handed on to.
+    pub(super) fn came_back(&self, key: u64) {
+        self.standing.note_told(&[key]);
+    }
+
     /// The process ends: from now on nothing is said to be delivered, as it may have to go to other nodes. Who waits hears that this node
     /// has gone when it has.
     pub(super) fn exits(&self) {
@@ -115,10 +120,20 @@ impl Barrier {
     }
 
     async fn ask(&self, peer: &str) {
-        let keys: Vec<u64> = self.standing.waiting.lock().get(peer).into_iter().flat_map(BTreeMap::keys).copied().take(MAX_ASKED).collect();
+        let keys: Vec<u64> = self.standing.waiting.lock().get(peer).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        // All of them, in each round: a leaver has to hear about every key, and calls none of them done.
+        for part in keys.chunks(MAX_ASKED) {
+            if !self.ask_for(peer, part).await {
+                return;
+            }
+        }
+    }
+
+    /// Asks about some keys. Whether there is somebody to ask about others.
+    async fn ask_for(&self, peer: &str, keys: &[u64]) -> bool {
         let question: Vec<u8> = keys.iter().flat_map(|key| key.to_le_bytes()).collect();
         match self.cluster.request(peer, &self.kind, question.into()).await {
-            Ok(bytes) => match Answer::read(&bytes, &keys) {
+            Ok(bytes) => match Answer::read(&bytes, keys) {
                 Some(answer) => {
                     self.standing.wait_for_others(peer, &answer.others, &self.me);
                     self.let_go(peer, &answer.done);
@@ -129,10 +144,15 @@ impl Barrier {
             Err(RequestError::UnknownPeer(_) | RequestError::Failed(_) | RequestError::Stopped) => {
                 let all = self.standing.waiting.lock().get(peer).into_iter().flat_map(BTreeMap::keys).copied().collect();
                 self.let_go(peer, &all);
+                return false;
             }
             // Asked again; the queues keep nothing back for ever.
-            Err(error) => tracing::debug!(peer, %error, "a former holder did not say whether its samples are delivered"),
+            Err(error) => {
+                tracing::debug!(peer, %error, "a former holder did not say whether its samples are delivered");
+                return false;
+            }
         }
+        true
     }
 
     fn let_go(&self, peer: &str, keys: &BTreeSet<u64>) {
@@ -206,9 +226,12 @@ impl Standing {
         any
     }
 
+    /// Those who took keys have asked for them, or have not taken them.
     fn note_told(&self, keys: &[u64]) {
         let mut untold = self.untold.lock();
-        untold.retain(|key| !keys.contains(key));
+        for key in keys {
+            untold.remove(key);
+        }
         if untold.is_empty() {
             self.all_told.notify_waiters();
         }

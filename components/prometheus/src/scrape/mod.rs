@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use component::{BuildError, Component, Context, Event, Fanout, NoExports, RunError, Setup, Stop};
+use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Refused};
 use scrape::{Ending, Metrics, Overview};
 
@@ -148,9 +149,7 @@ impl Scrape {
                 Ending::Continued
             }
         };
-        for replica in self.replicas {
-            replica.end(ending).await;
-        }
+        join_all(self.replicas.into_iter().map(|replica| replica.end(ending))).await;
         self.sink.flush();
     }
 }

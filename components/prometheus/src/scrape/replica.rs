@@ -112,6 +112,9 @@ impl Replica {
                 if let (Some(barrier), StartReason::Handover { from }) = (&self.barrier, &start.reason) {
                     barrier.wait_for(from, start.key);
                 }
+                if let (Some(barrier), StartReason::Returned { .. }) = (&self.barrier, &start.reason) {
+                    barrier.came_back(start.key);
+                }
                 self.share.hold(start.key, start.hold);
                 self.engine.own(start.key, start.first_slot, start.state);
             }

@@ -252,14 +252,18 @@ impl Driver {
     /// Nobody has taken a key over that has left the set.
     fn retire(&mut self, key: u64) {
         let leaving = self.leaving.take(key);
-        for orphan in self.leaving.take_orphans(key) {
-            consume(&self.shared, orphan.end(key, self.now(), &self.job));
-        }
+        self.end_orphans(key);
         self.disown(key);
         for id in leaving {
             if let Some(Leave { timestamp, .. }) = self.entries.get(&id).and_then(|entry| entry.leaving) {
                 self.end_at(id, Leave { timestamp, due: timestamp });
             }
+        }
+    }
+
+    fn end_orphans(&mut self, key: u64) {
+        for orphan in self.leaving.take_orphans(key) {
+            consume(&self.shared, orphan.end(key, self.now(), &self.job));
         }
     }
 
@@ -419,6 +423,9 @@ impl Driver {
             let now = self.now();
             for entry in self.entries.values_mut() {
                 consume(&self.shared, entry.end(now, &self.job));
+            }
+            for key in self.leaving.orphaned_keys() {
+                self.end_orphans(key);
             }
         }
         self.shared.parts.metrics.owned.sub(self.entries.values().filter(|entry| entry.owned).count() as i64);
