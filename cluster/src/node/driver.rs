@@ -268,6 +268,7 @@ impl Driver {
             }
             self.settle().await;
         }
+        self.owner.tell_moves();
         self.farewell();
     }
 
@@ -301,6 +302,7 @@ impl Driver {
         if report {
             self.compare_keys(now);
             self.report_metrics();
+            self.owner.tell_moves();
             self.watch_clocks();
         }
     }

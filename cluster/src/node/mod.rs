@@ -19,6 +19,7 @@ mod leave;
 mod links;
 mod log_budget;
 mod majority;
+mod moves;
 mod owner;
 mod peer;
 pub(crate) mod requests;

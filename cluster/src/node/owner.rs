@@ -17,6 +17,7 @@ use super::{
     clock::Clock,
     driver::Command,
     hold::{Fence, Hold},
+    moves::Moves,
 };
 use crate::ownership::{
     Action, Candidacy, Counters, Envelope, Holder, KeySpec, KeysDigest, Name, Now, Ownership, Settings, Start, StopReason, Stopped, View,
@@ -99,6 +100,7 @@ pub(crate) struct Owner {
     next_release: u64,
     /// Totals of machines that were given up.
     past: Counters,
+    moves: Moves,
 }
 
 impl Owner {
@@ -116,6 +118,7 @@ impl Owner {
             answers: HashMap::new(),
             next_release: 0,
             past: Counters::default(),
+            moves: Moves::default(),
         }
     }
 
@@ -156,6 +159,11 @@ impl Owner {
     /// In which order members should hold a key, by this node's view.
     pub(crate) fn candidates(&self, domain: &str, key: u64) -> Vec<Candidacy> {
         self.machine.candidates(domain, key)
+    }
+
+    /// Tells what has moved since the last time.
+    pub(crate) fn tell_moves(&mut self) {
+        self.moves.tell();
     }
 
     /// A newer table has come.
@@ -334,6 +342,7 @@ impl Owner {
         let Some(domain) = self.domains.get_mut(&start.domain) else { return };
         let hold = Hold::new(self.fence.clone(), start.first_slot);
         domain.open(start.key, hold.clone());
+        self.moves.arrived(&start);
         domain.port.inbox.start(StartEvent {
             key: start.key,
             first_slot: start.first_slot,
@@ -344,6 +353,7 @@ impl Owner {
     }
 
     fn stop(&mut self, name: Name, key: u64, reason: StopReason) {
+        self.moves.left(&name, &reason);
         let mut last_slot = None;
         let mut port = None;
         if let Some(domain) = self.domains.get_mut(&name) {

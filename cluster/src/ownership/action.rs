@@ -53,6 +53,8 @@ pub struct Start {
     pub reason: StartReason,
     /// What the previous holder handed over through [`super::Stopped::state`].
     pub state: Option<Bytes>,
+    /// Slots between the last one that somebody is known to have begun and the first one here; `None` if nobody knows.
+    pub gap: Option<u64>,
 }
 
 /// How a key came to its holder.

@@ -93,7 +93,9 @@ impl Entry {
             None => clock.next_after(cx.now.wall_ms.saturating_add(MAX_SKEW_MS)),
         };
         cx.counters.claims += 1;
-        let start = Start { domain: domain.clone(), key, first_slot, reason: StartReason::Free { left: want.left.clone() }, state: None };
+        let gap = last.map(|last| first_slot.saturating_sub(last.saturating_add(1)));
+        let reason = StartReason::Free { left: want.left.clone() };
+        let start = Start { domain: domain.clone(), key, first_slot, reason, state: None, gap };
         self.hold(cx, start, None);
     }
 

@@ -285,7 +285,14 @@ impl Entry {
             }
             _ => return,
         }
-        cx.out.act(Action::Start(Start { domain: domain.clone(), key, first_slot, reason: StartReason::Rescheduled, state: None }));
+        cx.out.act(Action::Start(Start {
+            domain: domain.clone(),
+            key,
+            first_slot,
+            reason: StartReason::Rescheduled,
+            state: None,
+            gap: None,
+        }));
     }
 
     /// Nobody scrapes the key any more, as far as this node knows.

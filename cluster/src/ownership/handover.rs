@@ -219,7 +219,8 @@ impl Entry {
         let by = cx.name(from);
         let first_slot = (clock.slot_at(granted.last_ms).saturating_add(1)).max(clock.slot_at(cx.now.wall_ms));
         let reason = StartReason::Returned { by: by.clone() };
-        let start = Start { domain: domain.clone(), key, first_slot, reason, state: granted.state };
+        let gap = Some(first_slot.saturating_sub(clock.slot_at(granted.last_ms).saturating_add(1)));
+        let start = Start { domain: domain.clone(), key, first_slot, reason, state: granted.state, gap };
         if self.discovered() {
             self.hold(cx, start, Some(by));
         } else {
@@ -262,6 +263,7 @@ impl Entry {
             first_slot,
             reason: StartReason::Handover { from: name.clone() },
             state: grant.state,
+            gap: Some(first_slot - next_slot),
         };
         self.hold(cx, start, Some(name));
         Reception::Taken
