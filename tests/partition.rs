@@ -69,10 +69,10 @@ impl Island {
         assert!(self.enter().args(["ip", "link", "set", &format!("v{node}"), state]).status().await.unwrap().success());
     }
 
-    fn start(&self, node: usize, folder: &Path) -> Process {
+    fn start(&self, node: usize, policy: &str, folder: &Path) -> Process {
         let mut command = self.at(node);
         let peers = (1..=NODES).map(|peer| format!("10.77.0.{peer}:12345")).collect::<Vec<_>>().join(",");
-        command.arg(collector()).args(["join", "--cluster.insecure", "--cluster.partition-policy=majority"]);
+        command.arg(collector()).args(["join", "--cluster.insecure"]).arg(format!("--cluster.partition-policy={policy}"));
         command.arg(format!("--peers={peers}")).arg(format!("--cluster.wait-for-size={NODES}"));
         command.arg(format!("--cluster.node-name=node-{node}")).arg(format!("--server.http.listen-addr=10.77.0.{node}:12345"));
         command.arg(format!("--storage.path={}", folder.join(format!("data-{node}")).display())).arg(folder.join("config.alloy"));
@@ -97,22 +97,45 @@ impl Island {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_link_is_cut_stops_before_the_majority_takes_over_and_shares_again_after_the_heal() {
-    let folder = tempfile::tempdir().unwrap();
+/// A fleet that has come to rest.
+async fn fleet(policy: &str, folder: &Path) -> (Island, Vec<Process>) {
     let targets: Vec<_> = (1..=TARGETS).map(|port| format!("{{\"__address__\" = \"127.0.0.1:{port}\"}}")).collect();
     let config = format!(
         "prometheus.scrape \"dead\" {{\n\ttargets = [{}]\n\tforward_to = []\n\tscrape_interval = \"1s\"\n\tscrape_timeout = \"1s\"\n\t\
          clustering {{\n\t\tenabled = true\n\t}}\n}}\n",
         targets.join(", ")
     );
-    std::fs::write(folder.path().join("config.alloy"), config).unwrap();
+    std::fs::write(folder.join("config.alloy"), config).unwrap();
     let island = Island::new().await;
-    let nodes: Vec<Process> = (1..=NODES).map(|node| island.start(node, folder.path())).collect();
+    let nodes: Vec<Process> = (1..=NODES).map(|node| island.start(node, policy, folder)).collect();
     until("all share", Duration::from_secs(30), || async {
         island.targets_of(&[1, 2, 3]).await == Some(TARGETS) && island.targets(1).await.is_some_and(|share| share > 0)
     })
     .await;
+    (island, nodes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_of_a_cut_scrape_everything_and_share_again_within_ten_seconds_after_the_heal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (island, _nodes) = fleet("both", folder.path()).await;
+    let share = island.targets(1).await.unwrap();
+    island.link(1, "down").await;
+    until("each side has all targets", Duration::from_secs(20), || async {
+        island.targets(1).await == Some(TARGETS) && island.targets_of(&[2, 3]).await == Some(TARGETS)
+    })
+    .await;
+    island.link(1, "up").await;
+    until("all share again", Duration::from_secs(10), || async {
+        island.targets(1).await == Some(share) && island.targets_of(&[1, 2, 3]).await == Some(TARGETS)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_link_is_cut_stops_before_the_majority_takes_over_and_shares_again_after_the_heal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (island, nodes) = fleet("majority", folder.path()).await;
     let (cut_off, others) = (1, [2, 3]);
     let share = island.targets(cut_off).await.unwrap();
 
