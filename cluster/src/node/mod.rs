@@ -13,6 +13,7 @@ mod config;
 mod driver;
 mod events;
 mod hold;
+mod holds;
 mod insight;
 mod join;
 mod leave;

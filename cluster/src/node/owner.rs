@@ -1,11 +1,7 @@
 //! Carries out what the ownership machine decides: opens and closes holds, tells components, collects what they hand over. The
 //! machine's messages and its view of the fleet come from and go to the driver.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prometheus::IntCounter;
@@ -17,6 +13,7 @@ use super::{
     clock::Clock,
     driver::Command,
     hold::{Fence, Hold},
+    holds::Holds,
     moves::Moves,
 };
 use crate::ownership::{
@@ -32,38 +29,7 @@ struct Domain {
     number: u64,
     port: Arc<Port>,
     keys: Option<Vec<KeySpec>>,
-    /// The same as a set.
-    known: HashSet<u64>,
-    holds: HashMap<u64, Hold>,
-    /// Of keys that the component no longer knows, until another node has taken them or they have ended. They begin no slot.
-    left: HashMap<u64, Hold>,
-}
-
-impl Domain {
-    /// Shuts the holds of keys that the component has left out.
-    fn shut_unknown(&mut self) {
-        let known = &self.known;
-        let left = self.holds.extract_if(|key, _| !known.contains(key)).inspect(|(_, hold)| {
-            hold.close();
-        });
-        self.left.extend(left);
-    }
-
-    /// Takes a key's hold in place of an earlier one. That of a key which has come back and is not known any more is shut.
-    fn open(&mut self, key: u64, hold: Hold) {
-        self.close(key);
-        if self.known.contains(&key) {
-            self.holds.insert(key, hold);
-        } else {
-            hold.close();
-            self.left.insert(key, hold);
-        }
-    }
-
-    /// From here on no slot of the key begins; the last one that did.
-    fn close(&mut self, key: u64) -> Option<u64> {
-        self.holds.remove(&key).or_else(|| self.left.remove(&key))?.close()
-    }
+    holds: Holds,
 }
 
 /// A key that was stopped for a peer and whose component has not answered yet.
@@ -179,7 +145,7 @@ impl Owner {
     /// A component claims a domain; one that had it before is sent away.
     pub(crate) fn register(&mut self, name: Name, number: u64, port: Arc<Port>) -> Effects {
         let effects = self.remove(&name);
-        self.domains.insert(name, Domain { number, port, keys: None, known: HashSet::new(), holds: HashMap::new(), left: HashMap::new() });
+        self.domains.insert(name, Domain { number, port, keys: None, holds: Holds::default() });
         effects
     }
 
@@ -192,12 +158,10 @@ impl Owner {
     }
 
     fn remove(&mut self, name: &Name) -> Effects {
-        let Some(domain) = self.domains.remove(name) else {
+        let Some(mut domain) = self.domains.remove(name) else {
             return Effects::default();
         };
-        for hold in domain.holds.values() {
-            hold.close();
-        }
+        domain.holds.close_all();
         domain.port.inbox.close();
         let released: Vec<_> = self.releasing.keys().filter(|(domain, _)| domain == name).cloned().collect();
         for key in released {
@@ -214,9 +178,8 @@ impl Owner {
         let Some(keys) = domain.port.take_keys() else {
             return Effects::default();
         };
-        domain.known = keys.iter().map(|spec| spec.key).collect();
+        domain.holds.know(&keys);
         domain.keys = Some(keys.clone());
-        domain.shut_unknown();
         self.input(|machine, now| machine.set_keys(now, name, &keys))
     }
 
@@ -341,7 +304,7 @@ impl Owner {
     fn start(&mut self, start: Start) {
         let Some(domain) = self.domains.get_mut(&start.domain) else { return };
         let hold = Hold::new(self.fence.clone(), start.first_slot);
-        domain.open(start.key, hold.clone());
+        domain.holds.open(start.key, hold.clone());
         self.moves.arrived(&start);
         domain.port.inbox.start(StartEvent {
             key: start.key,
@@ -358,7 +321,7 @@ impl Owner {
         let mut port = None;
         if let Some(domain) = self.domains.get_mut(&name) {
             // Under the hold's lock: from here on no slot begins, and this is the last that did.
-            last_slot = domain.close(key);
+            last_slot = domain.holds.close(key);
             port = Some(domain.port.clone());
         }
         let handover = matches!(reason, StopReason::Handover { .. }).then(|| self.handover(name, key, last_slot));
@@ -379,9 +342,7 @@ impl Owner {
     fn fence_all(&mut self) {
         self.releasing.clear();
         for domain in self.domains.values_mut() {
-            let keys: BTreeSet<_> = domain.holds.keys().chain(domain.left.keys()).copied().collect();
-            for key in keys {
-                domain.close(key);
+            for key in domain.holds.close_all() {
                 domain.port.inbox.stop(StopEvent { key, reason: Stopping::Fenced, handover: None });
             }
         }
