@@ -104,8 +104,7 @@ async fn refused_after_a_move(barrier: bool) -> usize {
     until(|| before.waiting.lock().is_empty() && after.waiting.lock().len() < 2 && judge.0.lock().samples > 30).await;
     by_a.abort();
     by_b.abort();
-    let disorders = judge.0.lock().disorders;
-    disorders
+    judge.0.lock().disorders
 }
 
 #[tokio::test]
