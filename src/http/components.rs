@@ -29,8 +29,8 @@ pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Response {
     found.unwrap_or_else(|| (StatusCode::NOT_FOUND, "no such component\n").into_response())
 }
 
-/// The members of the fleet; none if clustering is off. Beyond what Alloy tells: how many keys of targets each has discovered, and whether
-/// they differ from this node's.
+/// The members of the fleet; none if clustering is off. Beyond what Alloy tells: how many keys of targets each has discovered and whether
+/// they differ from this node's, its version, zone and load (samples in a minute), and by how much its clock is ahead of this node's.
 pub async fn peers(State(api): State<Api>) -> Json<Value> {
     let peers = api.cluster.map(|cluster| cluster.peers().to_vec()).unwrap_or_default();
     let shown = peers.iter().map(|peer| {
@@ -41,7 +41,9 @@ pub async fn peers(State(api): State<Api>) -> Json<Value> {
             "state": peer.state.to_string(),
             "targetKeys": peer.keys,
             "targetsDiffer": peer.keys_differ,
-            // Not in Alloy: by how much its clock is ahead of this node's.
+            "version": peer.version,
+            "zone": peer.zone,
+            "load": peer.load,
             "clockSkewSeconds": peer.clock_ahead_ms.map(|ahead_ms| ahead_ms as f64 / 1000.0),
         })
     });

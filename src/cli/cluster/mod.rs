@@ -68,10 +68,18 @@ struct Peer {
     target_keys: Option<u64>,
     #[serde(default)]
     targets_differ: bool,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    zone: String,
+    #[serde(default)]
+    load: u64,
+    #[serde(default)]
+    clock_skew_seconds: Option<f64>,
 }
 
 /// A line of `nodes`.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct Node {
     name: String,
     address: String,
@@ -84,6 +92,12 @@ struct Node {
     known: Option<u64>,
     /// Whether these have differed from those of the node that was asked, for longer than discoveries lag.
     differs: bool,
+    version: String,
+    zone: String,
+    /// What its targets cost, in samples a second; a few seconds old.
+    load: f64,
+    /// By how much its clock is ahead of that of the node that was asked, in seconds; none for that node itself.
+    clock_skew_seconds: Option<f64>,
 }
 
 impl Cluster {
@@ -175,15 +189,16 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
         .into_iter()
         .map(|peer| {
             let (targets, samples) = shares.remove(&*peer.name).unwrap_or_default();
-            let Peer { name, addr: address, state, target_keys: known, targets_differ: differs } = peer;
-            Node { name, address, state, targets, samples, known, differs }
+            let Peer { name, addr: address, state, target_keys: known, targets_differ: differs, version, zone, load, .. } = peer;
+            let (load, clock_skew_seconds) = (load as f64 / 60.0, peer.clock_skew_seconds);
+            Node { name, address, state, targets, samples, known, differs, version, zone, load, clock_skew_seconds }
         })
         .collect();
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     // Targets of nobody, and of nodes that have gone while they were counted.
     let rest = shares.into_iter().map(|(name, (targets, samples))| {
         let name = if name.is_empty() { "(nobody)" } else { name };
-        Node { name: name.to_owned(), address: String::new(), state: String::new(), targets, samples, known: None, differs: false }
+        Node { name: name.to_owned(), targets, samples, ..Node::default() }
     });
     nodes.extend(rest);
     nodes
@@ -191,11 +206,16 @@ fn nodes(peers: Vec<Peer>, targets: &[Value]) -> Vec<Node> {
 
 fn nodes_table(nodes: &[Node]) -> String {
     let row = |node: &Node| {
-        let Node { name, address, state, targets, samples, known, differs } = node;
+        let Node { name, address, state, targets, samples, known, differs, version, zone, load, clock_skew_seconds } = node;
         let known = known.map(|known| known.to_string()).unwrap_or_default() + if *differs { " (differs)" } else { "" };
-        [name.clone(), address.clone(), state.clone(), targets.to_string(), samples.to_string(), known]
+        // Of what nobody has there is no load.
+        let load = if state.is_empty() { String::new() } else { format!("{load:.1}") };
+        let skew = clock_skew_seconds.map(|skew| format!("{skew:+.3} s")).unwrap_or_default();
+        let [name, address, state, zone, version] = [name, address, state, zone, version].map(Clone::clone);
+        [name, address, state, targets.to_string(), samples.to_string(), load, known, zone, skew, version]
     };
-    table(["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES", "KNOWN"], nodes.iter().map(row).collect())
+    let head = ["NODE", "ADDRESS", "STATE", "TARGETS", "SAMPLES", "SAMPLES/S", "KNOWN", "ZONE", "CLOCK", "VERSION"];
+    table(head, nodes.iter().map(row).collect())
 }
 
 fn targets_table(targets: &[Value]) -> String {
@@ -261,15 +281,26 @@ mod tests {
 
     fn peer(name: &str, known: u64) -> Peer {
         let state = "participant".to_owned();
-        Peer { name: name.to_owned(), addr: format!("{name}:1"), state, target_keys: Some(known), targets_differ: known < 3 }
+        let clock_skew_seconds = (known < 3).then_some(-0.25);
+        Peer {
+            name: name.to_owned(),
+            addr: format!("{name}:1"),
+            state,
+            target_keys: Some(known),
+            targets_differ: known < 3,
+            version: "1.0".to_owned(),
+            zone: "east".to_owned(),
+            load: 90,
+            clock_skew_seconds,
+        }
     }
 
     #[test]
     fn each_node_has_its_share_and_what_nobody_scrapes_is_shown() {
         let targets = [target("http://a", "n1", 5), target("http://b", "n1", 6), target("http://c", "", 0)];
-        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES  KNOWN\n\
-                        n1        n1:1     participant  2        11       3\n\
-                        n2        n2:1     participant  0        0        2 (differs)\n\
+        let expected = "NODE      ADDRESS  STATE        TARGETS  SAMPLES  SAMPLES/S  KNOWN        ZONE  CLOCK     VERSION\n\
+                        n1        n1:1     participant  2        11       1.5        3            east            1.0\n\
+                        n2        n2:1     participant  0        0        1.5        2 (differs)  east  -0.250 s  1.0\n\
                         (nobody)                        1        0\n";
         assert_eq!(nodes_table(&nodes(vec![peer("n2", 2), peer("n1", 3)], &targets)), expected);
     }

@@ -7,7 +7,7 @@ use super::script::{CLASSES, Class, MAJORITY_SEEDS, Script};
 use crate::quorum;
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 1_002;
+const SEEDS: u64 = 3_000;
 /// The same under the policy `majority`.
 const MAJORITY_RUNS: u64 = 200;
 
