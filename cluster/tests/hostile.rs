@@ -54,8 +54,8 @@ async fn others_go_on(nodes: &[Node; 3]) {
     }
 }
 
-#[tokio::test]
-async fn a_handshake_that_is_replayed_is_refused_for_the_key_and_changes_nothing() {
+/// Two nodes whose streams are open, and the relay through which the second reaches the first.
+async fn over_a_relay() -> (Relay, Node, Node) {
     let (listener, addr) = bind().await;
     let relay = Relay::start(addr).await;
     let a = Node::start_on(listener, "a", &[], |config| {
@@ -64,6 +64,12 @@ async fn a_handshake_that_is_replayed_is_refused_for_the_key_and_changes_nothing
     });
     let b = keyed("b", &[relay.addr]).await;
     within(BOUND, "the streams are open", || streams(&a) == 2.0 && streams(&b) == 2.0).await;
+    (relay, a, b)
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_replayed_is_refused_for_the_key_and_changes_nothing() {
+    let (relay, a, b) = over_a_relay().await;
     let before = rejected(&a, "key");
     let said = relay.recorded();
     assert!(said.len() >= 2, "b has asked and has linked");
@@ -77,14 +83,7 @@ async fn a_handshake_that_is_replayed_is_refused_for_the_key_and_changes_nothing
 
 #[tokio::test]
 async fn a_frame_that_is_replayed_on_its_way_ends_the_stream_and_the_next_one_is_good() {
-    let (listener, addr) = bind().await;
-    let relay = Relay::start(addr).await;
-    let a = Node::start_on(listener, "a", &[], |config| {
-        config.key = key(SECRET);
-        config.advertise_addr = relay.addr;
-    });
-    let b = keyed("b", &[relay.addr]).await;
-    within(BOUND, "the streams are open", || streams(&a) == 2.0 && streams(&b) == 2.0).await;
+    let (relay, a, b) = over_a_relay().await;
     let connections = relay.recorded().len();
     relay.repeat_next_data();
     within(BOUND, "the replay is found out", || rejected(&a, "protocol") == 1.0).await;

@@ -116,3 +116,24 @@ async fn what_the_former_holder_still_has_arrives_before_what_the_next_one_scrap
 async fn without_the_barrier_the_receiver_would_refuse_samples() {
     assert!(refused_after_a_move(false).await > 0);
 }
+
+/// More keys than fit into one question: a leaver calls none of them done, and has to hear about all of them before it goes.
+#[tokio::test]
+async fn a_former_holder_is_asked_about_every_key() {
+    const KEYS: u64 = 5_000;
+    let network = Network::new();
+    let (a, b) = (fleet_node(&network, "a", 1, &[]), fleet_node(&network, "b", 2, &["10.0.0.1:1"]));
+    until(|| [&a, &b].iter().all(|node| node.peers().len() == 2)).await;
+    let asked: Arc<Mutex<HashSet<u64>>> = Arc::default();
+    let noted = asked.clone();
+    a.on_request("scrape.acknowledged prometheus.scrape.x", move |keys: bytes::Bytes| {
+        let keys = keys.as_chunks::<8>().0;
+        noted.lock().extend(keys.iter().map(|key| u64::from_le_bytes(*key)));
+        let none_is_done = bytes::Bytes::from(vec![0; keys.len()]);
+        async move { Ok(none_is_done) }
+    });
+    let sink: Arc<dyn ConsumeMetrics> = Arc::new(Queue::new(&Receiver::default(), true));
+    let barrier = barrier::Barrier::new(b.clone(), "prometheus.scrape.x", sink);
+    (0..KEYS).for_each(|key| barrier.wait_for("a", key));
+    until(|| asked.lock().len() == KEYS as usize).await;
+}

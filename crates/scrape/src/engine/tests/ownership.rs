@@ -156,13 +156,19 @@ async fn times_never_go_back_behind_those_of_the_node_before() {
     assert_eq!(bench.take(), ["a @22.5 1", "up @22.5 1"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_target_that_leaves_the_set_ends_when_nobody_else_has_taken_it() {
+/// A target that was scraped at 2.5 s and has left the set at 5 s; what it brought has been looked at.
+async fn left_the_set() -> Bench {
     let bench = assigned(|_| answer("a 1\n"));
     bench.engine.own(key("t"), slot(0), None);
     bench.until(5.0).await;
     bench.take();
     bench.engine.set_targets(vec![]);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_leaves_the_set_ends_when_nobody_else_has_taken_it() {
+    let bench = left_the_set().await;
     bench.until(20.0).await;
     assert_eq!(bench.take(), Vec::<String>::new(), "another node may still know it");
     bench.engine.retire(key("t"));
@@ -235,11 +241,7 @@ async fn a_target_that_goes_and_comes_back_within_an_interval_keeps_its_slots() 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_comes_back_before_its_end_and_belongs_to_another_node_goes_on_there() {
     let state = left().await;
-    let bench = assigned(|_| answer("a 1\n"));
-    bench.engine.own(key("t"), slot(0), None);
-    bench.until(5.0).await;
-    bench.take();
-    bench.engine.set_targets(vec![]);
+    let bench = left_the_set().await;
     bench.until(6.0).await;
     bench.engine.retire(key("t"));
     bench.until(7.0).await;
@@ -254,11 +256,7 @@ async fn a_target_that_comes_back_before_its_end_and_belongs_to_another_node_goe
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_leaves_the_set_and_may_be_held_elsewhere_is_left_without_a_word() {
-    let bench = assigned(|_| answer("a 1\n"));
-    bench.engine.own(key("t"), slot(0), None);
-    bench.until(5.0).await;
-    bench.take();
-    bench.engine.set_targets(vec![]);
+    let bench = left_the_set().await;
     bench.until(6.0).await;
     bench.engine.disown(key("t"));
     bench.until(80.0).await;
@@ -267,11 +265,7 @@ async fn a_target_that_leaves_the_set_and_may_be_held_elsewhere_is_left_without_
 
 #[tokio::test(start_paused = true)]
 async fn a_target_of_which_nothing_is_said_ends_after_a_minute() {
-    let bench = assigned(|_| answer("a 1\n"));
-    bench.engine.own(key("t"), slot(0), None);
-    bench.until(5.0).await;
-    bench.take();
-    bench.engine.set_targets(vec![]);
+    let bench = left_the_set().await;
     bench.until(66.0).await;
     assert_eq!(bench.take(), ["a @12.5 stale", "up @12.5 stale"]);
 }
@@ -301,11 +295,7 @@ async fn what_was_taken_over_ends_or_goes_on_also_if_it_was_not_scraped_here() {
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_comes_back_before_anybody_took_it_goes_on() {
-    let bench = assigned(|_| answer("a 1\n"));
-    bench.engine.own(key("t"), slot(0), None);
-    bench.until(5.0).await;
-    bench.take();
-    bench.engine.set_targets(vec![]);
+    let bench = left_the_set().await;
     bench.until(6.0).await;
     bench.engine.set_targets(vec![target("t")]);
     bench.engine.own(key("t"), slot(10), None);
