@@ -69,7 +69,7 @@ async fn over_a_relay() -> (Relay, Node, Node) {
 
 #[tokio::test]
 async fn a_handshake_that_is_replayed_is_refused_for_the_key_and_changes_nothing() {
-    let (relay, a, b) = over_a_relay().await;
+    let (relay, a, _b) = over_a_relay().await;
     let before = rejected(&a, "key");
     let said = relay.recorded();
     assert!(said.len() >= 2, "b has asked and has linked");
