@@ -70,6 +70,7 @@ pub fn main() {
         owned: Mutex::default(),
         sent: AtomicUsize::new(0),
         leaving: AtomicBool::new(false),
+        reserves: behaviour.starts_with("scrape") && value("--cluster.node-name") == RESERVING_NODE,
     });
     let config = PathBuf::from(arguments.lines().last().unwrap());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(node.live(&config));
@@ -87,7 +88,14 @@ struct Node {
     owned: Mutex<HashMap<String, i64>>,
     sent: AtomicUsize,
     leaving: AtomicBool,
+    /// Whether [`RESERVED_TARGET`] is this node's.
+    reserves: bool,
 }
+
+/// Who takes which slot is chance, but for this one node, which takes all slots of this one target while it lives: a node that is killed
+/// must have held something, or nobody can take over from it.
+const RESERVING_NODE: &str = "node-1";
+const RESERVED_TARGET: &str = "target-00000";
 
 /// What the configuration says.
 struct Config {
@@ -112,6 +120,19 @@ impl Config {
             write_url: urls.next().unwrap(),
             interval_ms: interval.strip_suffix("ms").unwrap().parse().unwrap(),
         }
+    }
+
+    /// The lock that [`RESERVING_NODE`] has on [`RESERVED_TARGET`]: the kernel frees it when the process dies.
+    fn reservation(&self) -> std::fs::File {
+        std::fs::File::create(self.claims.join("reserved")).unwrap()
+    }
+
+    fn is_reserved(&self) -> bool {
+        self.reservation().try_lock_shared().is_err()
+    }
+
+    fn is_claimed(&self, instance: &str, slot: i64) -> bool {
+        self.claims.join(format!("{instance}-{slot}")).exists()
     }
 
     /// Whether this process is the first to take a slot.
@@ -142,6 +163,11 @@ impl Node {
             return;
         }
         let config = Arc::new(Config::read(config));
+        let _reservation = self.reserves.then(|| {
+            let file = config.reservation();
+            file.lock().unwrap(); // whoever looks whether it is reserved has it for a moment
+            file
+        });
         let http: Http = Client::builder(TokioExecutor::new()).build_http();
         let groups: Vec<serde_json::Value> = serde_json::from_slice(&get(&http, &config.sd_url).await).unwrap();
         let mut loops = tokio::task::JoinSet::new();
@@ -168,6 +194,10 @@ impl Node {
                     config.claim(&instance, slot + 1);
                 }
                 return;
+            }
+            let foreign = instance == RESERVED_TARGET && !self.reserves;
+            while foreign && !config.is_claimed(&instance, slot) && config.is_reserved() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if config.claim(&instance, slot) {
                 wait_for(&config.claims, &instance, slot - 1).await;
@@ -225,7 +255,8 @@ impl Node {
             "/metrics" => format!("prometheus_remote_storage_samples_total {}\n", self.sent.load(Ordering::Relaxed)),
             p if p.starts_with("/api/v1/targets") => {
                 let owned = self.owned.lock();
-                let lately = owned.iter().filter(|(_, at)| **at > now_ms() - 1000).map(|(i, _)| i.as_str());
+                let reserved = |instance: &str| self.reserves && instance == RESERVED_TARGET;
+                let lately = owned.iter().filter(|(i, at)| **at > now_ms() - 1000 || reserved(i)).map(|(i, _)| i.as_str());
                 let instances = if self.scrapes { lately.collect() } else { vec![path] };
                 let targets: Vec<_> =
                     instances.iter().map(|i| serde_json::json!({ "labels": { "instance": i }, "health": "up" })).collect();
