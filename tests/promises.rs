@@ -5,13 +5,21 @@
 
 mod support;
 
+use std::path::Path;
+
 use serde_json::Value;
-use support::scenario::play;
+use support::scenario::{logged, play_in};
 
 /// Plays steps on a fleet of so many nodes; all promises must be kept.
 async fn keeps_its_promises(nodes: u32, steps: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    keeps_its_promises_in(folder.path(), nodes, steps).await
+}
+
+/// The same, with the nodes' logs in `folder`.
+async fn keeps_its_promises_in(folder: &Path, nodes: u32, steps: &str) -> Value {
     let head = format!("fleet: {{nodes: {nodes}}}\ntargets: {{count: 24, series: 20, interval: 1s, churn: 10%, shuffle: true}}\nsteps:\n");
-    let (code, report) = play(&format!("{head}{steps}")).await;
+    let (code, report) = play_in(folder, &format!("{head}{steps}")).await;
     assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)), "{report:#}");
     report
 }
@@ -41,9 +49,13 @@ async fn a_kill_costs_the_slots_of_its_detection_and_doubles_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stands_still_is_not_missed_for_four_seconds_and_taken_over_from_after_ten() {
-    let report = keeps_its_promises(4, "- {at: 3s, pause: {node: any, for: 4s}}\n- {at: 16s, pause: {node: any, for: 20s}}\n").await;
-    let [.., short, long] = &report["steps"].as_array().unwrap()[..] else { panic!("{report:#}") };
-    assert_eq!(short["figures"]["moved"], 0, "no change of holder");
+    let folder = tempfile::tempdir().unwrap();
+    let steps = "- {at: 3s, pause: {node: any, for: 4s}}\n- {at: 16s, pause: {node: any, for: 20s}}\n";
+    let report = keeps_its_promises_in(folder.path(), 4, steps).await;
+    // Not by the targets that moved: some do soon after a start, when the first table of placement takes effect.
+    let missed = logged(folder.path(), "a member is gone");
+    assert_eq!(missed.len(), 3, "each of the others misses it once, in the long pause: {missed:#?}");
+    let [.., long] = &report["steps"].as_array().unwrap()[..] else { panic!("{report:#}") };
     assert!(long["figures"]["moved"].as_u64() > Some(0), "{report:#}");
 }
 

@@ -175,10 +175,9 @@ async fn of_three_nodes_exactly_one_holds_each_key_and_the_rest_take_a_dead_node
     let keys: Vec<u64> = (0..100).collect();
     let components: Vec<_> = nodes.iter().map(|node| Component::claim(&node.cluster, "scrape", &keys, 1_000)).collect();
     let all: Vec<_> = components.iter().collect();
-    within(BOUND, "each key has one holder", || each_held_once(&all, &keys)).await;
-    for component in &components {
-        assert!(component.keys().len() > 10, "the keys are spread");
-    }
+    // Those that claimed first may hold all for a moment.
+    let spread = || components.iter().all(|component| component.keys().len() > 10);
+    within(BOUND, "each key has one holder, and the keys are spread", || each_held_once(&all, &keys) && spread()).await;
     nodes[1].kill();
     within(BOUND, "the share of b is taken", || each_held_once(&[all[0], all[2]], &keys)).await;
 }
