@@ -1,6 +1,6 @@
 //! What it costs a node to be in a fleet at rest: bytes, CPU, memory and file descriptors, over real HTTP/2 on loopback with all nodes in
 //! this process, and bytes of a large fleet in memory under virtual time. Nobody holds a key here: what scraping costs is measured
-//! elsewhere. `cargo bench -p cluster --bench fleet -- --nodes 40 --seconds 60 --large 150`.
+//! elsewhere. `cargo bench -p cluster --bench fleet -- --nodes 40 --seconds 60 --large 150`; with `--starts 5` only starts, five times.
 //!
 //! In a network namespace of its own (`unshare -rn`, then `ip link set lo up`) the counters of the loopback interface are those of the
 //! fleet, with all headers; elsewhere they include whatever else runs.
@@ -35,6 +35,10 @@ fn main() {
     let nodes = option("--nodes", 40);
     let seconds = option("--seconds", 60);
     let large = option("--large", 150);
+    let starts = option("--starts", 0);
+    if starts > 0 {
+        return (0..starts).for_each(|_| cold_starts(nodes));
+    }
     println!("fleets at rest for {seconds} s, gossip every {DEFAULT_GOSSIP_INTERVAL:?}, with a key; per node:");
     let half = over_streams(nodes / 2, seconds, None);
     let full = over_streams(nodes, seconds, None);
@@ -45,6 +49,19 @@ fn main() {
     half.to(&full, f64::from(many)).print();
     println!("\n{many} nodes in memory, virtual time (bytes only):");
     in_memory(many, seconds);
+}
+
+/// Only what a start takes, with and without TLS in turns.
+fn cold_starts(count: u64) {
+    for papers in [None, Some(papers())] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let before = cpu_seconds();
+        print!("{:8}", if papers.is_some() { "TLS" } else { "plain" });
+        let nodes = runtime.block_on(started(count, papers.as_ref()));
+        println!("              CPU {:.1} s", cpu_seconds() - before);
+        drop(nodes);
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
 }
 
 fn option(name: &str, default: u64) -> u64 {
