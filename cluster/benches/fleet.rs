@@ -19,7 +19,7 @@ use std::{
 
 use cluster::{Cluster, Config, DEFAULT_GOSSIP_INTERVAL, State, memory::Network};
 use fleet::{
-    MemoryNode, Node, bind, clock, key, memory_addr, metric,
+    CERTIFIED_HOST, MemoryNode, Node, bind_at, clock, key, memory_addr, metric,
     papers::{Authority, Papers},
 };
 use prometheus::Registry;
@@ -178,7 +178,7 @@ fn over_streams(count: u64, seconds: u64, papers: Option<Arc<Papers>>) -> Cost {
 async fn started(count: u64, papers: Option<&Arc<Papers>>) -> Vec<Node> {
     let mut listeners = Vec::new();
     for _ in 0..count {
-        listeners.push(bind().await.0);
+        listeners.push(bind_at(CERTIFIED_HOST).await.0);
     }
     let peers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let began = Instant::now();
@@ -201,7 +201,7 @@ async fn changes(nodes: &mut Vec<Node>, papers: Option<&Arc<Papers>>) {
     tokio::time::sleep(SETTLING / 3).await;
     let peers: Vec<_> = nodes.iter().take(3).map(|node| node.addr).collect();
     let count = nodes.len();
-    let listener = bind().await.0;
+    let listener = bind_at(CERTIFIED_HOST).await.0;
     let began = Instant::now();
     nodes.push(start(listener, "newcomer", &peers, papers));
     until(nodes, |cluster| sees(cluster, count + 1)).await;

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use cluster::{Clock, Cluster, Config, DEFAULT_GOSSIP_INTERVAL, State, memory::Network};
 use fleet::{
-    MemoryNode, Node, bind, clock, memory_addr as addr,
+    CERTIFIED_HOST, MemoryNode, Node, bind_at, clock, memory_addr as addr,
     papers::{Authority, Papers},
 };
 use tokio::{net::TcpListener, time::Instant};
@@ -169,7 +169,7 @@ async fn joins_and_leaves_over_streams(start: Start<'_>) {
     let clusters = |nodes: &[Node]| nodes.iter().map(|node| node.cluster.clone()).collect::<Vec<_>>();
     let mut listeners = Vec::new();
     for _ in 0..SOME {
-        listeners.push(bind().await.0);
+        listeners.push(bind_at(CERTIFIED_HOST).await.0);
     }
     let peers: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let mut nodes: Vec<_> = listeners.into_iter().zip(0..).map(|(listener, index)| start(listener, &name(index), &peers)).collect();
@@ -177,7 +177,7 @@ async fn joins_and_leaves_over_streams(start: Start<'_>) {
     cold.watch(&clusters(&nodes), "a fleet starts", bound, |node| sees(node, SOME)).await;
     cold.show("cold start of 40");
 
-    nodes.push(start(bind().await.0, &name(200), &peers[..3]));
+    nodes.push(start(bind_at(CERTIFIED_HOST).await.0, &name(200), &peers[..3]));
     let mut join = Sightings::default();
     join.watch(&clusters(&nodes), "a join", bound, |node| sees(node, SOME + 1)).await;
     join.show("a join, 40 nodes");
@@ -186,7 +186,7 @@ async fn joins_and_leaves_over_streams(start: Start<'_>) {
     let staying = clusters(&nodes);
     let mut leave = Sightings::default();
     let watching = leave.watch(&staying, "a leave", bound, |node| sees(node, SOME));
-    let (report, ()) = tokio::join!(leaver.cluster.leave(Duration::from_secs(10)), watching);
+    let (report, ()) = tokio::join!(leaver.cluster.leave(bound), watching);
     assert!(report.drained);
     leave.show("a planned leave, 40 nodes");
 }

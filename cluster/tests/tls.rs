@@ -12,7 +12,7 @@ use cluster::{Config, JoinEvent, Key, STREAM_PATH, Step};
 use fleet::{
     Component, Node, each_held_once, key,
     papers::{Authority, Papers, anonymous},
-    participants, within,
+    participants, standstills, watch_for_standstills, within,
 };
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -210,6 +210,7 @@ async fn certificate_and_key_are_both_required_if_there_are_both() {
 
 #[tokio::test]
 async fn one_key_follows_another_without_a_restart() {
+    watch_for_standstills();
     let (old, new) = ("the old key of the fleet", "the new key of the fleet");
     let start = async |name: &str, peers: &[_], text: &str| Node::start_with(name, peers, |config| config.key = key(text)).await;
     let seed = start("a", &[], old).await;
@@ -234,5 +235,7 @@ async fn one_key_follows_another_without_a_restart() {
     assert!(cause.contains("differs"), "{cause}");
     let in_time = start("f", &[second.addr], new).await;
     within(BOUND, "f is in", || participants(&in_time.cluster).contains(&"f".to_owned())).await;
-    assert_eq!(seed.metric("collector_cluster_members_lost_total"), Some(0.0), "open streams stay");
+    // The goodbye of the one that left may have come too late if it stood still meanwhile.
+    let lost = seed.metric("collector_cluster_members_lost_total").unwrap();
+    assert!(lost <= f64::from(standstills()), "open streams stay");
 }

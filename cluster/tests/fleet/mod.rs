@@ -5,7 +5,16 @@
 
 pub mod papers;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cluster::{
@@ -42,9 +51,20 @@ impl Drop for Node {
     }
 }
 
-/// Takes an address without serving there yet.
+/// The host that certificates of these tests are signed for.
+pub const CERTIFIED_HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Takes an address without serving there yet. No other node of the process gets its host: fleets of tests that run beside each other have
+/// one name, and the port of a node that was killed is free for the next one who asks.
 pub async fn bind() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    static HOSTS: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = HOSTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    bind_at(Ipv4Addr::new(127, 77, high, low)).await
+}
+
+/// The same at a certain host.
+pub async fn bind_at(host: Ipv4Addr) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     (listener, addr)
 }
@@ -71,7 +91,7 @@ impl Node {
 
     /// A node that speaks TLS as `papers` say.
     pub async fn start_tls(name: &str, peers: &[SocketAddr], papers: &Arc<Papers>, change: impl FnOnce(&mut Config)) -> Self {
-        Self::start_tls_on(bind().await.0, name, peers, papers, change)
+        Self::start_tls_on(bind_at(CERTIFIED_HOST).await.0, name, peers, papers, change)
     }
 
     pub fn start_tls_on(
@@ -176,7 +196,7 @@ pub struct MemoryNode {
 }
 
 pub const fn memory_addr(last: u8) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, last)), 12345)
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), 12345)
 }
 
 /// A clock that all nodes of a test may share.
@@ -245,6 +265,42 @@ pub async fn within(bound: Duration, what: &str, mut condition: impl FnMut() -> 
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     start.elapsed()
+}
+
+/// A thread that does not run for so long may find the bounds of its nodes passed, of which that of a connection is the shortest (2 s), and
+/// makes them fence after 3 s: as they must, since their peers may have missed them.
+const STANDSTILL: Duration = Duration::from_millis(1_900);
+
+thread_local! {
+    static STANDSTILLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Watches from now on whether this thread gets to run. For tests whose nodes all run on it.
+pub fn watch_for_standstills() {
+    tokio::spawn(async {
+        let (mut looked, mut worked) = (std::time::Instant::now(), time_at_work());
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let (pause, work) = (looked.elapsed(), time_at_work() - worked);
+            (looked, worked) = (std::time::Instant::now(), time_at_work());
+            // One that was busy all the time stood still for a reason that the nodes have to answer for.
+            if pause >= STANDSTILL && work < pause / 2 {
+                STANDSTILLS.set(STANDSTILLS.get() + 1);
+            }
+        }
+    });
+}
+
+/// How often the machine did not let this thread run, as far as it is watched.
+pub fn standstills() -> u32 {
+    STANDSTILLS.get()
+}
+
+/// What this thread has spent on a processor.
+fn time_at_work() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 /// Names of the participants that a node sees.

@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Response;
@@ -53,7 +54,7 @@ async fn a_failing_server_leaves_the_last_targets_and_is_told_as_the_cause() {
         let now: Arc<Mutex<Fault>> = Arc::new(Mutex::new(|| json(ONE)));
         let answer = now.clone();
         let server = Server::start(move |_| Some(answer.lock()())).await;
-        let mut running = start(&server.url, "refresh_interval = \"10ms\"");
+        let mut running = start(&server.url, "refresh_interval = \"100ms\"");
         assert!(running.next_targets().await[0].contains("a:1"));
         *now.lock() = fault;
         let message = running.until("unhealthy", cause).await;
@@ -106,10 +107,13 @@ async fn new_arguments_keep_the_old_targets_until_they_have_found_some() {
 
 #[tokio::test]
 async fn a_password_in_the_url_is_sent_and_never_shown() {
-    let server = Server::start(|asked| Some(if asked == 0 { json(ONE) } else { json("x") })).await;
+    let broken = Arc::new(AtomicBool::new(false));
+    let answer = broken.clone();
+    let server = Server::start(move |_| Some(json(if answer.load(Ordering::Relaxed) { "x" } else { ONE }))).await;
     let url = server.url.replace("http://", "http://me:hunter2@");
-    let mut running = start(&url, "refresh_interval = \"10ms\"");
+    let mut running = start(&url, "refresh_interval = \"100ms\"");
     let targets = running.next_targets().await;
+    broken.store(true, Ordering::Relaxed);
     assert!(targets[0].contains("me:xxxxx@") && !targets[0].contains("hunter2"), "{targets:?}");
     let message = running.until("unhealthy", "expected value").await;
     assert!(!message.contains("hunter2"), "{message}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use watch::{Watcher, folder_of};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 /// Long enough for an event that should not come; the tests do not rely on it to pass.
 const QUIET: Duration = Duration::from_millis(50);
 

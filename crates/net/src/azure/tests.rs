@@ -52,7 +52,7 @@ async fn a_token_is_renewed_at_half_of_its_lifetime() {
     let server = Server::plain(granted).await;
     let environment = Environment::of([("AZURE_POD_IDENTITY_AUTHORITY_HOST", &server.url(""))]);
     let tokens = tokens(&format!("managed_identity {{\n client_id = \"{CLIENT}\"\n}}"), None, environment);
-    for (seconds, asked) in [(0, 1), (1795, 1), (10, 2)] {
+    for (seconds, asked) in [(0, 1), (1700, 1), (110, 2)] {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(seconds)).await;
         tokio::time::resume();

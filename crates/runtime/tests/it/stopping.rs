@@ -203,7 +203,7 @@ async fn a_hanging_evaluation_does_not_keep_components_from_stopping() {
     world.stage.cue("fake.node.a", Cue::Export("".to_value()));
     world.stage.see("building fake.node.b").await;
     let controller = world.controller.clone();
-    let shutdown = tokio::spawn(async move { controller.shutdown(Duration::from_millis(200)).await });
+    let shutdown = tokio::spawn(async move { controller.shutdown(Duration::from_secs(10)).await });
     shutdown.await.unwrap();
     world.stage.see("stop fake.node.a Exit").await;
     world.stage.let_builds_go_on();
