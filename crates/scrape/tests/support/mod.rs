@@ -118,8 +118,8 @@ impl Bench {
         };
         let config = Config {
             job_name: "j".to_owned(),
-            scrape_interval: Duration::from_millis(50),
-            scrape_timeout: Duration::from_millis(50),
+            scrape_interval: Duration::from_millis(250),
+            scrape_timeout: Duration::from_millis(250),
             max_body_size: LIMIT,
             rules,
             ownership: Ownership::Assigned,
