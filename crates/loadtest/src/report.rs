@@ -43,6 +43,9 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// The nodes, in the order of their joining.
     pub nodes: Vec<NodeCost>,
+    /// The longest that a node, or the load test itself, was kept from running within one second although it was ready to, in milliseconds: the
+    /// sum over its threads. More than a third of an interval may break promises on its own.
+    pub stood_still_ms: u64,
     /// What the receiver has taken.
     pub receiver: Received,
     /// The worst targets (up to 10), by gaps and duplicates over the whole time; targets without a flaw are left out.

@@ -68,7 +68,8 @@ async fn an_interrupted_run_ends_its_processes_and_reports_as_far_as_it_went() {
     command.args(["--exact", "run_process", "--nocapture"]).env(RUN_DIR, dir.path());
     let running = Process::spawn("run", command, &dir.path().join("log")).unwrap();
     let log = || std::fs::read_to_string(running.log()).unwrap();
-    while !log().contains("00:05  targets") {
+    // The second time that figures are printed.
+    while log().matches("  targets ").count() < 2 {
         assert!(running.exit_status().is_none(), "{}", log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -92,27 +93,25 @@ async fn a_fleet_that_scrapes_exactly_once_keeps_its_promises_through_join_leave
         (report.steps[1].nodes[0].as_str(), report.steps[2].nodes[0].as_str(), report.steps[3].nodes[0].as_str()),
         ("node-4", "node-3", "node-1")
     );
-    assert!(
-        report.steps[..3]
-            .iter()
-            .all(|s| s.figures.gaps == 0 && s.figures.slots > 12 && s.figures.received_samples == s.figures.expected_samples)
-    );
+    assert!(report.steps[..3].iter().all(|s| s.figures.gaps == 0 && s.figures.received_samples == s.figures.expected_samples));
     assert!(report.steps[1].took_ms.is_some() && report.steps[3].first_scrape_ms.is_some(), "{:#}", report.to_json());
     assert!(report.total.slots > 80 && report.series == 36, "{:#}", report.to_json());
     assert_eq!(report.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
     // By chance, one of them may have taken no slot.
     let samples: u64 = report.nodes.iter().map(|n| n.samples).sum();
     assert!(report.nodes.iter().all(|n| n.rss_bytes > 0) && samples > 6 * 80, "{:?}", report.nodes);
+    // A step begins when it is time, though the one before it may take longer.
     let events: Vec<&str> = report.events.iter().map(|e| e.text.as_str()).collect();
-    let expected = ["a node is started", "node-4 joined", "node-3 is told to leave", "node-3 left", "node-1 is killed"];
-    assert!(events.len() == expected.len() && events.iter().zip(expected).all(|(e, s)| e.starts_with(s)), "{events:?}");
+    let place = |start| events.iter().position(|event| event.starts_with(start)).unwrap_or_else(|| panic!("{start}: {events:?}"));
+    assert!(place("a node is started") < place("node-4 joined") && place("node-3 is told to leave") < place("node-3 left"), "{events:?}");
+    assert!(place("node-3 is told to leave") < place("node-1 is killed") && events.len() == 5, "{events:?}");
 }
 
 #[tokio::test]
 async fn a_leave_that_loses_a_slot_breaks_its_promise() {
     let report = report(story(Duration::from_secs(8)), "scrape, lose on leave").await;
     let broken = broken(&report);
-    assert!(!report.passed && broken.iter().any(|(step, p)| *step == "leave" && p.of == "gaps" && p.found > 0), "{broken:?}");
+    assert!(!report.passed && broken.iter().any(|(_, p)| p.of.starts_with("gaps") && p.found > 0), "{broken:?}");
     let text = table(&report);
     assert!(text.contains("BROKEN") && text.contains("never scraped") && text.contains("\nFAILED: "), "{text}");
 }
@@ -136,8 +135,17 @@ async fn targets_and_receiver_change_as_the_file_says() {
     assert_eq!(report.targets, 3);
     // The stand-in reads its targets once, and writes no markers: that is found.
     assert!(broken(&report).iter().all(|(_, p)| p.of == "markers"), "{}", table(&report));
-    let slots: Vec<u64> = report.steps.iter().map(|s| s.figures.slots).collect();
-    assert!(slots[1] >= 12 && (12..=16).contains(&slots[3]), "three targets in two seconds: {slots:?}");
+    // By the times at which the steps came about, three targets of four to begin with.
+    let ends = report.steps[1..].iter().map(|step| step.at_ms).chain([(report.seconds * 1000.0) as i64]);
+    for (step, end) in report.steps.iter().zip(ends) {
+        let (slots, each) = (step.figures.slots, (end - step.at_ms) as u64 / 400);
+        assert!(
+            (3 * each.saturating_sub(1)..=4 * (each + 2)).contains(&slots),
+            "{}: {slots} slots from {} to {end}",
+            step.step,
+            step.at_ms
+        );
+    }
 }
 
 #[tokio::test]
@@ -148,7 +156,7 @@ async fn a_step_that_can_t_be_done_ends_the_run_and_is_told_in_the_report() {
     let report = report(parse("x.yaml", scenario).unwrap(), "scrape, no reload").await;
     let error = report.error.as_deref().unwrap_or_default();
     assert!(error.starts_with("node-1: did not take its new configuration: ") && !report.passed, "{}", table(&report));
-    assert!(report.steps.iter().all(|s| s.step != "kill") && report.seconds < 9.0, "{}", table(&report));
+    assert!(report.steps.iter().all(|s| s.step != "kill"), "{}", table(&report));
 }
 
 #[tokio::test]

@@ -156,7 +156,10 @@ impl Stage {
         if let Some(last) = moments.last_mut() {
             (last.at_ms, last.slots_ms) = (end_ms, end_ms);
         }
-        let nodes = self.watch.lock().costs(&self.fleet);
+        let (nodes, stood_still) = {
+            let watch = self.watch.lock();
+            (watch.costs(&self.fleet), watch.stood_still())
+        };
         Report::of(&Evidence {
             scenario: &self.scenario,
             judge: &self.judge,
@@ -167,6 +170,7 @@ impl Stage {
             done: self.story.done(),
             events: self.story.events(),
             nodes,
+            stood_still_ms: u64::try_from(stood_still.as_millis()).unwrap_or(u64::MAX),
         })
     }
 

@@ -18,6 +18,9 @@ const SENT: &str = "prometheus_remote_storage_samples_total";
 /// How long a look may take; a node that does not answer meanwhile shows its last figures.
 const LOOK: Duration = Duration::from_millis(900);
 
+/// From one look to the next, with a look that takes as long as it may and some slack.
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_millis(2_200);
+
 /// One row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Row {
@@ -53,6 +56,16 @@ pub(crate) struct Watch {
     holders: HashMap<String, String>,
     moves: u64,
     samples: Option<(Instant, u64)>,
+    standstills: Standstills,
+}
+
+/// How long the machine kept somebody from working, so that a promise may have been broken for want of a processor.
+#[derive(Debug, Default)]
+struct Standstills {
+    looked: Option<Instant>,
+    /// What each process had waited for a processor, by its ID.
+    waited: HashMap<u32, f64>,
+    longest: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +107,7 @@ impl Watch {
     /// Takes in the answers of one look.
     pub(crate) fn hear(&mut self, answers: Vec<(String, Answer)>) {
         self.holds(&answers);
+        self.standstills.look(answers.iter().filter_map(|(_, answer)| answer.process));
         for (name, answer) in answers {
             let seen = self.nodes.entry(name).or_default();
             if let Some(sent) = answer.sent {
@@ -134,6 +148,12 @@ impl Watch {
             seen.spent.seen = seen.spent.seen.map(|(_, last)| (last, last));
         }
         self.moves = 0;
+        self.standstills.longest = Duration::ZERO;
+    }
+
+    /// The longest that a node or the load test itself could not run within a second though it would have.
+    pub(crate) fn stood_still(&self) -> Duration {
+        self.standstills.longest
     }
 
     /// How many targets have changed their holder, as far as it was seen.
@@ -198,6 +218,21 @@ impl Watch {
             duplicates: seen.map_or(0, |s| s.duplicates),
             rss_bytes: answer.and_then(|a| a.process).map(|(_, stats)| stats.rss_bytes),
         }
+    }
+}
+
+impl Standstills {
+    /// Takes in what the nodes have waited; what this process has is read here.
+    fn look(&mut self, nodes: impl Iterator<Item = (u32, ProcessStats)>) {
+        let own = std::process::id();
+        let own = ProcessStats::read(own).ok().map(|stats| (own, stats));
+        let now: HashMap<u32, f64> = nodes.chain(own).map(|(pid, stats)| (pid, stats.cpu_wait_seconds)).collect();
+        let since_then = |(pid, waited): (&u32, &f64)| Some(waited - self.waited.get(pid)?);
+        let waited = now.iter().filter_map(since_then).fold(0.0, f64::max);
+        // A machine that stood still as a whole made nobody wait, and the next look late.
+        let late = self.looked.map_or(Duration::ZERO, |looked| looked.elapsed().saturating_sub(LONGEST_BETWEEN_LOOKS));
+        self.longest = self.longest.max(late).max(Duration::from_secs_f64(waited));
+        (self.waited, self.looked) = (now, Some(Instant::now()));
     }
 }
 
@@ -330,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_cost_is_that_since_the_beginning_and_of_all_processes_of_a_node() {
-        let stats = |cpu_seconds| ProcessStats { cpu_seconds, rss_bytes: 10, peak_rss_bytes: 20 };
+        let stats = |cpu_seconds| ProcessStats { cpu_seconds, rss_bytes: 10, peak_rss_bytes: 20, cpu_wait_seconds: 0.0 };
         let mut spent = Spent::default();
         spent.add(7, stats(1.0), Some(1000.0));
         spent.base = spent.last;
@@ -346,5 +381,17 @@ mod tests {
         let mut all = live(&[("a", 0, 0), ("b", 0, 0)]);
         all.insert("c".to_owned(), Live { last_arrival_ms: now_ms(), ..Live::default() });
         assert_eq!(late(&all, Duration::from_secs(60)), 2);
+    }
+
+    #[test]
+    fn the_longest_wait_for_a_processor_between_two_looks_counts() {
+        let waited = |cpu_wait_seconds| ProcessStats { cpu_seconds: 0.0, rss_bytes: 0, peak_rss_bytes: 0, cpu_wait_seconds };
+        let mut standstills = Standstills::default();
+        // Two that nobody else has.
+        let (one, other) = (u32::MAX, u32::MAX - 1);
+        for (first, second) in [(5.0, 100.0), (55.0, 100.0), (55.0, 120.0), (3.0, 120.0)] {
+            standstills.look([(one, waited(first)), (other, waited(second))].into_iter());
+        }
+        assert_eq!(standstills.longest, Duration::from_secs(50), "what was waited before the first look is another matter");
     }
 }

@@ -1,6 +1,7 @@
 //! What a process has cost, read from `/proc/<pid>` (proc(5)). Linux only.
 
 use std::io;
+use std::time::Duration;
 
 /// CPU time and memory of one process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +12,9 @@ pub struct ProcessStats {
     pub rss_bytes: u64,
     /// The most it ever was, in bytes.
     pub peak_rss_bytes: u64,
+    /// How long the threads that it has now were ready to run and had no processor, all together, in seconds; 0 where the kernel does not
+    /// tell.
+    pub cpu_wait_seconds: f64,
 }
 
 impl ProcessStats {
@@ -27,8 +31,19 @@ impl ProcessStats {
             cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
             rss_bytes: kilobytes(&status, "VmRSS:").ok_or_else(|| strange("VmRSS"))?,
             peak_rss_bytes: kilobytes(&status, "VmHWM:").ok_or_else(|| strange("VmHWM"))?,
+            cpu_wait_seconds: Duration::from_nanos(waited_nanoseconds(pid)).as_secs_f64(),
         })
     }
+}
+
+/// The second field of each thread's `schedstat` (Documentation/scheduler/sched-stats.rst).
+fn waited_nanoseconds(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let waited = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    threads.filter_map(waited).sum()
 }
 
 /// Fields 14 and 15 (utime, stime); the second field is the name in parentheses, which may hold spaces and parentheses itself.

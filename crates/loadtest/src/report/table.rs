@@ -24,9 +24,17 @@ pub fn table(report: &Report) -> String {
         lines.push(String::new());
         lines.extend(broken);
         lines.extend(report.worst.iter().take(WORST).map(worst));
+        lines.extend(standstill(report));
     }
     lines.push(verdict(report));
     lines.join("\n")
+}
+
+/// What is worth knowing before the fleet is blamed.
+fn standstill(report: &Report) -> Option<String> {
+    let seconds = seconds(report.stood_still_ms as f64);
+    let much = 3 * report.stood_still_ms as i64 > report.interval_ms && report.stood_still_ms > 0;
+    much.then(|| format!("this machine was too busy: a process waited {seconds} for a processor, which may be why"))
 }
 
 fn head(report: &Report) -> String {
@@ -244,6 +252,10 @@ kill at 00:45: 4 gaps of a target that is hit, 3 allowed, from 45.0 s to 52.0 s
   target-00007: 4 gaps (4 never scraped, 0 lost), 0 duplicates, 0 partial; missed at [5, 6]
 FAILED: 2 of 3 promises kept";
         assert_eq!(table(&report()), expected);
+        let busy = Report { interval_ms: 1_000, stood_still_ms: 1_234, ..report() };
+        let text = table(&busy);
+        let [.., why, _] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert_eq!(*why, "this machine was too busy: a process waited 1.2 s for a processor, which may be why");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) done: Vec<Done>,
     pub(crate) events: Vec<Event>,
     pub(crate) nodes: Vec<NodeCost>,
+    pub(crate) stood_still_ms: u64,
 }
 
 impl Report {
@@ -63,6 +64,7 @@ impl Report {
             total,
             steps,
             nodes: evidence.nodes.clone(),
+            stood_still_ms: evidence.stood_still_ms,
             receiver: evidence.received,
             worst: worst(evidence.scores(evidence.begun_ms, end_ms)),
             events: evidence.events.clone(),

@@ -131,13 +131,28 @@ impl Config {
         self.reservation().try_lock_shared().is_err()
     }
 
-    fn is_claimed(&self, instance: &str, slot: i64) -> bool {
-        self.claims.join(format!("{instance}-{slot}")).exists()
+    fn claim_of(&self, instance: &str, slot: i64) -> PathBuf {
+        self.claims.join(format!("{instance}-{slot}"))
     }
 
-    /// Whether this process is the first to take a slot.
-    fn claim(&self, instance: &str, slot: i64) -> bool {
-        std::fs::File::create_new(self.claims.join(format!("{instance}-{slot}"))).is_ok()
+    /// Takes a slot, if this process is the first to do so. The claim is locked while its taker lives and has not let go of it.
+    fn claim(&self, instance: &str, slot: i64) -> Option<std::fs::File> {
+        let claim = self.claim_of(instance, slot);
+        // Locked before anybody can see it.
+        let own = self.claims.join(format!("{instance}-{slot}-{}", std::process::id()));
+        let file = std::fs::File::create(&own).unwrap();
+        file.lock().unwrap();
+        let taken = std::fs::hard_link(&own, claim).is_ok();
+        std::fs::remove_file(own).unwrap();
+        taken.then_some(file)
+    }
+
+    /// Waits until whoever took a slot, if anybody did, has delivered it or died, so that samples stay in order.
+    async fn settled(&self, instance: &str, slot: i64) {
+        let Ok(claim) = std::fs::File::open(self.claim_of(instance, slot)) else { return };
+        while claim.try_lock_shared().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -186,26 +201,28 @@ impl Node {
         let mut double = self.doubles_on_join;
         loop {
             let at = slot * config.interval_ms;
+            // To scrape twice, it must have a slot; none but its owner's is sure.
+            let mut early = if double { config.claim(&instance, slot) } else { None };
             while now_ms() < at {
                 tokio::time::sleep(Duration::from_millis((at - now_ms()).max(1) as u64)).await;
             }
             if self.leaving.load(Ordering::Relaxed) {
                 if self.loses_on_leave {
-                    config.claim(&instance, slot + 1);
+                    let next = slot.max(now_ms() / config.interval_ms) + 1;
+                    (next..).find(|slot| config.claim(&instance, *slot).is_some());
                 }
                 return;
             }
             let foreign = instance == RESERVED_TARGET && !self.reserves;
-            while foreign && !config.is_claimed(&instance, slot) && config.is_reserved() {
+            while foreign && !config.claim_of(&instance, slot).exists() && config.is_reserved() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            if config.claim(&instance, slot) {
-                wait_for(&config.claims, &instance, slot - 1).await;
+            if let Some(_claim) = early.take().or_else(|| config.claim(&instance, slot)) {
+                config.settled(&instance, slot - 1).await;
                 self.scrape(&config, &http, &instance, &url, at).await;
                 if std::mem::take(&mut double) {
                     self.scrape(&config, &http, &instance, &url, at + config.interval_ms / 4).await;
                 }
-                std::fs::write(config.claims.join(format!("{instance}-{slot}.done")), "").unwrap();
             }
             slot += 1;
         }
@@ -264,16 +281,5 @@ impl Node {
             }
             _ => String::new(),
         }
-    }
-}
-
-/// Waits until a slot that was taken is delivered, so that samples stay in order; not for ever, since its taker may have been killed.
-async fn wait_for(claims: &Path, instance: &str, slot: i64) {
-    let (taken, done) = (claims.join(format!("{instance}-{slot}")), claims.join(format!("{instance}-{slot}.done")));
-    for _ in 0..120 {
-        if !taken.exists() || done.exists() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
