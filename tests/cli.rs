@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use loadtest::process::{Process, Signal};
-use support::{collector, free_port, get, until};
+use support::{PATIENCE, collector, free_port, get, until};
 use tokio::process::Command;
 
 async fn run(arguments: &[&str]) -> Output {
@@ -243,13 +243,13 @@ async fn planted_secrets_appear_nowhere() {
     seen.push_str(&running.get("/-/reload").await.1);
     // The receiver is dead, so a polite end would wait for it; told a second time, the process ends at once.
     running.process.signal(Signal::Terminate);
-    until("it says what it waits for", Duration::from_secs(10), || async {
+    until("it says what it waits for", PATIENCE, || async {
         running.log().contains("leaving") || running.log().contains("before stopping")
     })
     .await;
     running.process.signal(Signal::Terminate);
-    let ended = tokio::time::timeout(Duration::from_secs(5), running.process.ended()).await;
-    assert!(ended.is_ok(), "a second signal ends it at once");
+    let ended = tokio::time::timeout(PATIENCE, running.process.ended()).await;
+    assert!(ended.is_ok() && running.log().contains("a second time"), "a second signal ends it at once");
     seen.push_str(&running.log());
     for canary in CANARIES {
         assert!(!seen.contains(canary), "{canary} in {}", seen.lines().find(|line| line.contains(canary)).unwrap_or_default());

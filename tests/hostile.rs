@@ -3,13 +3,12 @@
 
 mod support;
 
-use std::time::Duration;
-
 use loadtest::judge::Report;
 use loadtest::measure::ProcessStats;
+use support::calm::calmly;
 use support::hostile::{Hostile, Kind};
 use support::pipe::Pipe;
-use support::{pause, until};
+use support::{PATIENCE, pause, until};
 
 /// The limit of a body in these tests. Misbehaviour may take twice that for each target that goes up to it (two at a time here: the bomb,
 /// which is a gigabyte, and the endless one), and what the allocator keeps in its threads.
@@ -38,6 +37,7 @@ async fn target(pipe: &Pipe, hostile: &Hostile) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_targets_fail_alone_in_bounded_memory() {
+    calmly(async || {
     let kinds = [
         (Kind::Bomb, "body size limit exceeded"),
         (Kind::Endless, "--scrape.max-body-size"),
@@ -64,7 +64,7 @@ async fn hostile_targets_fail_alone_in_bounded_memory() {
     let before = rss(&pipe);
     pipe.add_blocks(&scrape).await;
     for (server, kind, cause) in &hostile {
-        until(&format!("{kind:?} is seen to fail"), Duration::from_secs(20), || async {
+        until(&format!("{kind:?} is seen to fail"), PATIENCE, || async {
             let target = target(&pipe, server).await;
             let error = target["lastError"].as_str().unwrap_or_default();
             // A slow machine may run out of time before it reaches the limit.
@@ -73,44 +73,49 @@ async fn hostile_targets_fail_alone_in_bounded_memory() {
         })
         .await;
     }
-    until("a wide label is no failure", Duration::from_secs(10), || async { target(&pipe, &wide).await["health"] == "up" }).await;
+    until("a wide label is no failure", PATIENCE, || async { target(&pipe, &wide).await["health"] == "up" }).await;
     pause(6).await;
     let grown = rss(&pipe).saturating_sub(before);
     assert!(grown <= 2 * BODY_LIMIT * AT_IT + NOISE, "grew by {} MiB", grown >> 20);
     let report = pipe.end().await;
     went_on(&report);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_receivers_delay_no_other_endpoint_and_name_themselves() {
-    let mut endpoints = String::new();
-    let mut hostile = Vec::new();
-    for kind in [Kind::Silent, Kind::Garbage, Kind::Circle, Kind::Refusing, Kind::SlowLoris] {
-        let server = Hostile::start(kind).await;
-        let name = format!("{kind:?}").to_lowercase();
-        endpoints.push_str(&format!(
+    calmly(async || {
+        let mut endpoints = String::new();
+        let mut hostile = Vec::new();
+        for kind in [Kind::Silent, Kind::Garbage, Kind::Circle, Kind::Refusing, Kind::SlowLoris] {
+            let server = Hostile::start(kind).await;
+            let name = format!("{kind:?}").to_lowercase();
+            endpoints.push_str(&format!(
             "\tendpoint {{\n\t\tname = {name:?}\n\t\turl = \"http://{}/write\"\n\t\tremote_timeout = \"1s\"\n\t\tqueue_config {{\n\t\t\t\
              batch_send_deadline = \"200ms\"\n\t\t}}\n\t}}\n",
             server.address
         ));
-        hostile.push((server, name));
-    }
-    let mut pipe = Pipe::beside(&endpoints, &[]).await;
-    pipe.flows().await;
-    for (server, name) in &hostile {
-        until(&format!("{name} shows"), Duration::from_secs(20), || async {
-            let (status, health) = pipe.get("/-/healthy").await;
-            let metrics = pipe.metrics().await;
-            let counted = metrics.lines().any(|line| {
-                let counter = line.starts_with("prometheus_remote_storage_samples_failed_total")
-                    || line.starts_with("prometheus_remote_storage_samples_retried_total");
-                counter && line.contains(&format!("remote_name=\"{name}\"")) && !line.ends_with(" 0")
-            });
-            status == 500 && health.contains("prometheus.remote_write.probe") && counted
-        })
-        .await;
-        assert!(pipe.log().contains(&server.address.to_string()), "{}", pipe.log());
-    }
-    pause(3).await;
-    went_on(&pipe.end().await);
+            hostile.push((server, name));
+        }
+        let mut pipe = Pipe::beside(&endpoints, &[]).await;
+        pipe.flows().await;
+        for (server, name) in &hostile {
+            until(&format!("{name} shows"), PATIENCE, || async {
+                let (status, health) = pipe.get("/-/healthy").await;
+                let metrics = pipe.metrics().await;
+                let counted = metrics.lines().any(|line| {
+                    let counter = line.starts_with("prometheus_remote_storage_samples_failed_total")
+                        || line.starts_with("prometheus_remote_storage_samples_retried_total");
+                    counter && line.contains(&format!("remote_name=\"{name}\"")) && !line.ends_with(" 0")
+                });
+                status == 500 && health.contains("prometheus.remote_write.probe") && counted
+            })
+            .await;
+            assert!(pipe.log().contains(&server.address.to_string()), "{}", pipe.log());
+        }
+        pause(3).await;
+        went_on(&pipe.end().await);
+    })
+    .await;
 }

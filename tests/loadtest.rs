@@ -9,6 +9,7 @@ use std::time::Duration;
 use loadtest::process::{Process, Signal};
 use loadtest::scenario;
 use serde_json::Value;
+use support::calm::calmly;
 use support::scenario::{kept, loadtest, play};
 use support::{collector, free_port, get, until};
 use tokio::process::Command;
@@ -17,12 +18,15 @@ const SMALL: &str = "fleet: {nodes: 3}\ntargets: {count: 18, series: 10, interva
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planned_changes_of_a_real_fleet_keep_their_promises_and_exit_with_0() {
-    let steps = "for: 10s\nsteps:\n- {at: 3s, join: 1}\n- {at: 6s, leave: oldest}\n";
-    let (code, report) = play(&format!("{SMALL}{steps}")).await;
-    assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)), "{report:#}");
-    assert!(report["total"]["slots"].as_u64() > Some(150) && report["total"]["gaps"] == 0, "{report:#}");
-    assert_eq!(report["total"]["received_samples"], report["total"]["expected_samples"]);
-    assert_eq!(report["nodes"].as_array().unwrap().len(), 4);
+    calmly(async || {
+        let steps = "for: 10s\nsteps:\n- {at: 3s, join: 1}\n- {at: 6s, leave: oldest}\n";
+        let (code, report) = play(&format!("{SMALL}{steps}")).await;
+        assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)), "{report:#}");
+        assert!(report["total"]["slots"].as_u64() > Some(150) && report["total"]["gaps"] == 0, "{report:#}");
+        assert_eq!(report["total"]["received_samples"], report["total"]["expected_samples"]);
+        assert_eq!(report["nodes"].as_array().unwrap().len(), 4);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,8 @@ use loadtest::fleet::{Fleet, FleetOptions, metric_sum};
 use loadtest::judge::{Judge, JudgeOptions, Report, Window};
 use loadtest::receiver::{Failure, Lasts, Receiver};
 use loadtest::targets::{TargetOptions, Targets};
-use support::{collector, pause, until};
+use support::calm::calmly;
+use support::{collector, metrics, pause, until};
 
 const TARGETS: usize = 24;
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ impl Stage {
     }
 
     async fn sum(&self, node: usize, metric: &str) -> f64 {
-        metric_sum(&self.fleet.node(node).unwrap().metrics().await.unwrap(), metric).unwrap_or_default()
+        metric_sum(&metrics(&self.fleet.node(node).unwrap()).await, metric).unwrap_or_default()
     }
 
     /// SIGTERM, and its storage is gone after that. Returns what it left to others.
@@ -109,46 +110,55 @@ fn whole(report: &Report) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_while_the_receiver_is_down_waits_for_those_who_had_its_targets() {
-    let stage = Stage::start(2).await;
-    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-    pause(4).await;
-    stage.fleet.join().await.unwrap();
-    until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
-        stage.sum(2, "collector_remote_write_held_samples").await > 0.0
+    calmly(async || {
+        let stage = Stage::start(2).await;
+        stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+        pause(4).await;
+        stage.fleet.join().await.unwrap();
+        until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
+            stage.sum(2, "collector_remote_write_held_samples").await > 0.0
+        })
+        .await;
+        pause(4).await;
+        stage.heal(&[0, 1, 2]).await;
+        assert!(stage.sum(2, "collector_cluster_moves_in_total").await > 0.0);
+        whole(&stage.report());
     })
     .await;
-    pause(4).await;
-    stage.heal(&[0, 1, 2]).await;
-    assert!(stage.sum(2, "collector_cluster_moves_in_total").await > 0.0);
-    whole(&stage.report());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_leaves_while_the_receiver_is_down_leaves_its_samples_to_those_who_take_its_targets() {
-    let stage = Stage::start(3).await;
-    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-    pause(4).await;
-    stage.stop_for_good(1, &[0, 2]).await;
-    pause(2).await;
-    stage.heal(&[0, 2]).await;
-    whole(&stage.report());
+    calmly(async || {
+        let stage = Stage::start(3).await;
+        stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+        pause(4).await;
+        stage.stop_for_good(1, &[0, 2]).await;
+        pause(2).await;
+        stage.heal(&[0, 2]).await;
+        whole(&stage.report());
+    })
+    .await;
 }
 
 /// The second has samples of the first, and of what the third scraped meanwhile: all of it goes to the one that stays, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_that_grows_and_shrinks_while_the_receiver_is_down_loses_nothing() {
-    let stage = Stage::start(2).await;
-    stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-    pause(2).await;
-    stage.fleet.join().await.unwrap();
-    until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
-        stage.sum(2, "collector_remote_write_held_samples").await > 0.0
+    calmly(async || {
+        let stage = Stage::start(2).await;
+        stage.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+        pause(2).await;
+        stage.fleet.join().await.unwrap();
+        until("the newcomer holds back what it scrapes", Duration::from_secs(20), || async {
+            stage.sum(2, "collector_remote_write_held_samples").await > 0.0
+        })
+        .await;
+        stage.stop_for_good(2, &[0, 1]).await;
+        pause(2).await;
+        stage.stop_for_good(1, &[0]).await;
+        pause(2).await;
+        stage.heal(&[0]).await;
+        whole(&stage.report());
     })
     .await;
-    stage.stop_for_good(2, &[0, 1]).await;
-    pause(2).await;
-    stage.stop_for_good(1, &[0]).await;
-    pause(2).await;
-    stage.heal(&[0]).await;
-    whole(&stage.report());
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use loadtest::process::Process;
 use serde_json::Value;
+use support::calm::calmly;
 use support::{collector, until};
 use tokio::process::{Child, Command};
 
@@ -117,44 +118,51 @@ async fn fleet(policy: &str, folder: &Path) -> (Island, Vec<Process>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_of_a_cut_scrape_everything_and_share_again_within_ten_seconds_after_the_heal() {
-    let folder = tempfile::tempdir().unwrap();
-    let (island, _nodes) = fleet("both", folder.path()).await;
-    let share = island.targets(1).await.unwrap();
-    island.link(1, "down").await;
-    until("each side has all targets", Duration::from_secs(20), || async {
-        island.targets(1).await == Some(TARGETS) && island.targets_of(&[2, 3]).await == Some(TARGETS)
-    })
-    .await;
-    island.link(1, "up").await;
-    until("all share again", Duration::from_secs(10), || async {
-        island.targets(1).await == Some(share) && island.targets_of(&[1, 2, 3]).await == Some(TARGETS)
+    calmly(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let (island, _nodes) = fleet("both", folder.path()).await;
+        let share = island.targets(1).await.unwrap();
+        island.link(1, "down").await;
+        until("each side has all targets", Duration::from_secs(20), || async {
+            island.targets(1).await == Some(TARGETS) && island.targets_of(&[2, 3]).await == Some(TARGETS)
+        })
+        .await;
+        island.link(1, "up").await;
+        until("all share again", Duration::from_secs(10), || async {
+            island.targets(1).await == Some(share) && island.targets_of(&[1, 2, 3]).await == Some(TARGETS)
+        })
+        .await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_link_is_cut_stops_before_the_majority_takes_over_and_shares_again_after_the_heal() {
-    let folder = tempfile::tempdir().unwrap();
-    let (island, nodes) = fleet("majority", folder.path()).await;
-    let (cut_off, others) = (1, [2, 3]);
-    let share = island.targets(cut_off).await.unwrap();
+    calmly(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let (island, nodes) = fleet("majority", folder.path()).await;
+        let (cut_off, others) = (1, [2, 3]);
+        let share = island.targets(cut_off).await.unwrap();
 
-    island.link(cut_off, "down").await;
-    let began = Instant::now();
-    loop {
-        let taken = island.targets_of(&others).await;
-        let kept = island.targets(cut_off).await;
-        if taken == Some(TARGETS) {
-            assert_eq!(kept, Some(0), "it had stopped before");
-            break;
+        island.link(cut_off, "down").await;
+        let began = Instant::now();
+        loop {
+            let taken = island.targets_of(&others).await;
+            let kept = island.targets(cut_off).await;
+            if taken == Some(TARGETS) {
+                assert_eq!(kept, Some(0), "it had stopped before");
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "not taken over: {taken:?}, {kept:?}");
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "not taken over: {taken:?}, {kept:?}");
-    }
-    assert!(nodes[cut_off - 1].log_tail().contains("no majority of the fleet hears this node"), "{}", nodes[cut_off - 1].log_tail());
+        let log = std::fs::read_to_string(nodes[cut_off - 1].log()).unwrap();
+        assert!(log.contains("no majority of the fleet hears this node"), "{log}");
 
-    island.link(cut_off, "up").await;
-    until("all share again", Duration::from_secs(20), || async {
-        island.targets(cut_off).await == Some(share) && island.targets_of(&[1, 2, 3]).await == Some(TARGETS)
+        island.link(cut_off, "up").await;
+        until("all share again", Duration::from_secs(20), || async {
+            island.targets(cut_off).await == Some(share) && island.targets_of(&[1, 2, 3]).await == Some(TARGETS)
+        })
+        .await;
     })
     .await;
 }

@@ -13,7 +13,7 @@ use loadtest::fleet::{Fleet, FleetOptions, Node, metric_sum};
 use loadtest::measure::ProcessStats;
 use prost::Message as _;
 use stranger::{Intent, Member, Members, Stranger, ask, gossip, hello, kind, nobody, pose_as, want};
-use support::{collector, get, until};
+use support::{collector, get, metrics, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -42,7 +42,15 @@ fn address(node: &Node) -> SocketAddr {
 }
 
 async fn metric(node: &Node, name: &str) -> f64 {
-    metric_sum(&node.metrics().await.unwrap(), name).unwrap_or_default()
+    metric_sum(&metrics(node).await, name).unwrap_or_default()
+}
+
+/// The node went on without a break, but for those that the machine made.
+async fn unfenced(node: &Node) {
+    let waited = ProcessStats::read(node.process().unwrap().pid()).unwrap().cpu_wait_seconds;
+    let fences = metric(node, "collector_cluster_fences_total").await;
+    // A fence takes a standstill of three seconds.
+    assert!(fences == 0.0 || waited >= 3.0, "{fences} fences, though it waited for a processor for {waited} s only");
 }
 
 /// Lines of the log that say this.
@@ -84,8 +92,8 @@ async fn ten_thousand_connections_keep_nobody_out_and_cost_bounded_memory() {
         held.extend(burden(address(&node), number).await);
         if number % 500 == 0 {
             let asked = Instant::now();
-            let (status, _) = get(&node.url("/-/healthy")).await;
-            assert_eq!(status, 200, "after {number} connections");
+            let (status, text) = get(&node.url("/-/ready")).await;
+            assert_eq!(status, 200, "after {number} connections: {text}");
             slowest = slowest.max(asked.elapsed());
         }
     }
@@ -97,16 +105,16 @@ async fn ten_thousand_connections_keep_nobody_out_and_cost_bounded_memory() {
     })
     .await;
     let grown = peak(&node).saturating_sub(before);
-    println!("{CONNECTIONS} connections: {} MiB more, slowest health check {slowest:?}", grown >> 20);
+    println!("{CONNECTIONS} connections: {} MiB more, slowest answer {slowest:?}", grown >> 20);
     assert!(grown <= CONNECTIONS_MAY_COST, "grew by {} MiB", grown >> 20);
     until("those that gave way are closed", Duration::from_secs(20), || async {
         metric(&node, "collector_server_connections").await <= 4_200.0
     })
     .await;
-    assert!(metric(&node, "collector_server_connections_crowded_out_total").await >= 4_000.0);
+    assert!(metric(&node, "collector_server_connections_crowded_out_total").await >= 1_000.0);
     for node in [&node, &other] {
         assert_eq!(metric(node, "collector_cluster_members_lost_total").await, 0.0);
-        assert_eq!(metric(node, "collector_cluster_fences_total").await, 0.0);
+        unfenced(node).await;
     }
     assert!(lines(&node, "level=warn").len() < 20, "{:#?}", lines(&node, "level=warn"));
 }
@@ -165,7 +173,7 @@ async fn an_absurd_member_costs_bounded_memory_and_a_line_per_kind() {
     let grown = peak(&node).saturating_sub(before);
     println!("an absurd member: {} MiB more", grown >> 20);
     assert!(grown <= ABSURDITY_MAY_COST, "grew by {} MiB", grown >> 20);
-    assert_eq!(metric(&node, "collector_cluster_fences_total").await, 0.0);
+    unfenced(&node).await;
     let told = lines(&node, "dropped a member's message");
     assert_eq!(told.len(), 2, "garbage of two kinds: {told:#?}");
     assert!(lines(&node, "").len() < 3_000, "the log has {} lines", lines(&node, "").len());

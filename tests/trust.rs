@@ -5,19 +5,17 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
 use loadtest::process::Process;
 use support::member::{counter, node, ready, refused};
 use support::papers::{Authority, flags};
-use support::{collector, get, until};
+use support::{PATIENCE, collector, get, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
 const HERE: &str = "127.0.0.1";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn papers(folder: &Path, name: &str, by: &Authority, trusted: &[&Authority]) -> Vec<String> {
     let folder: PathBuf = folder.join(name);
@@ -109,7 +107,8 @@ async fn new_certificates_and_a_new_key_are_used_without_a_restart() {
         counter(&address, "collector_cluster_credentials_stale|kind=\"certificates\"").await == 1.0
     })
     .await;
-    assert!(first.log_tail().contains("holds no PEM certificate"), "{}", first.log_tail());
+    let log = std::fs::read_to_string(first.log()).unwrap();
+    assert!(log.contains("holds no PEM certificate"), "{log}");
     assert_eq!((ready(&address).await.0, members(&address).await), (200, 2), "the last good ones stay in force");
 }
 
@@ -139,15 +138,18 @@ async fn thousands_of_half_open_connections_keep_nobody_out() {
     limit.current = limit.maximum;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let (mut strangers, hello) = (Vec::new(), [0x16, 0x03, 0x01, 0x02, 0x00]);
-    for _ in 0..5000 {
-        let mut stranger = TcpStream::connect(&address).await.unwrap();
-        // The beginning of a handshake. Those that came first may be gone by the time it is sent.
-        let _ = stranger.write_all(&hello).await;
-        strangers.push(stranger);
+    // On a slow machine those that came first time out before they are crowded out.
+    while strangers.len() < 5_000 || counter(&address, "collector_server_connections_crowded_out_total|").await < 900.0 {
+        assert!(strangers.len() < 15_000, "nobody gives way");
+        for _ in 0..500 {
+            let mut stranger = TcpStream::connect(&address).await.unwrap();
+            // The beginning of a handshake. Those that came first may be gone by the time it is sent.
+            let _ = stranger.write_all(&hello).await;
+            strangers.push(stranger);
+        }
     }
     assert_eq!(ready(&address).await.0, 200);
     let (_second, _) = started(folder, "second", Some(&address), &papers(folder, "2", &ca, &[&ca])).await;
     until("two members", PATIENCE, || async { members(&address).await == 2 }).await;
-    assert!(counter(&address, "collector_server_connections_crowded_out_total|").await >= 900.0);
     drop(strangers);
 }

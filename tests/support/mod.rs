@@ -1,6 +1,7 @@
 //! What end-to-end tests share: Debian's programs, free ports, and a real Prometheus as receiver.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests: each uses a part, and fails by panicking
 
+pub mod calm;
 pub mod hostile;
 pub mod member;
 pub mod papers;
@@ -11,9 +12,11 @@ pub mod scenario;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use loadtest::fleet::Node;
 use loadtest::process::Process;
 use serde_json::Value;
 use tokio::process::Command;
@@ -37,22 +40,48 @@ pub fn debian_file(path: &str) -> PathBuf {
     path
 }
 
-/// A port that nobody uses now. Somebody may take it before its user does: start what uses it with a retry, or soon.
+/// A port that nobody uses now and no other test of this process gets: from below those that the kernel gives to whoever asks for any
+/// (32768 and up), so that it stays free until its user comes, and while its user is restarted.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 8_000) as u16;
+    loop {
+        let port = first + TAKEN.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
-/// GET; the body must be there within five seconds.
+/// How long anything may take that is not itself under test, on a machine that is busy with others.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// GET; asked again until there is an answer.
 pub async fn get(url: &str) -> (u16, String) {
     let client = net::Client::new(&net::HttpClientConfig::default(), net::ClientOptions::default()).unwrap();
-    let request = http::Request::get(url).body(Bytes::new().into()).unwrap();
-    let answer = async {
-        let response = client.send(request).await.unwrap();
+    let answer = async || {
+        let request = http::Request::get(url).body(Bytes::new().into()).unwrap();
+        let response = client.send(request).await.ok()?;
         let status = response.status().as_u16();
-        (status, net::read_body(response, 64 << 20).await.unwrap())
+        let body = net::read_body(response, 64 << 20).await.ok()?;
+        Some((status, String::from_utf8_lossy(&body).into_owned()))
     };
-    let (status, body) = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap();
-    (status, String::from_utf8_lossy(&body).into_owned())
+    let answered = async {
+        loop {
+            if let Some(answer) = answer().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("no answer: {url}"))
+}
+
+/// A node's metrics as text; asked again until it answers.
+pub async fn metrics(node: &Node) -> String {
+    let (status, text) = get(&node.url("/metrics")).await;
+    assert_eq!(status, 200, "{text}");
+    text
 }
 
 /// Lets the world go on.

@@ -5,7 +5,6 @@
 #![allow(dead_code)] // each test program uses a part
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,8 +35,11 @@ pub fn binary(dir: &Path) -> PathBuf {
         "#!/bin/sh\n{ARGUMENTS}=$(printf '%s\\n' \"$@\")\nexport {ARGUMENTS}\nexec '{}' --exact stand_in --nocapture\n",
         this.display()
     );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let written = dir.join("collector.sh");
+    std::fs::write(&written, script).unwrap();
+    // By another process: a program can't be started while somebody has it open to write, as a child of another test may here.
+    let installed = std::process::Command::new("install").args(["-m", "755"]).args([&written, &path]).status().unwrap();
+    assert!(installed.success());
     path
 }
 
