@@ -21,6 +21,25 @@ pub struct Setup {
     pub(crate) services: Services,
     pub(crate) health: HealthCell,
     pub(crate) http: HttpCell,
+    pub(crate) hold: HoldCell,
+}
+
+/// Whether a component has let go of what a successor may need, while it is still running.
+#[derive(Clone)]
+pub(crate) struct HoldCell(Arc<watch::Sender<bool>>);
+
+impl Default for HoldCell {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl HoldCell {
+    /// Waits until the component has let go.
+    pub(crate) async fn let_go(&self) {
+        // The sender lives as long as this cell.
+        let _ = self.0.subscribe().wait_for(|holds| !holds).await;
+    }
 }
 
 impl Setup {
@@ -65,6 +84,12 @@ impl Setup {
         &self.health
     }
 
+    /// For a component that was removed and takes its time to finish: it holds nothing any more that others could need, such as a port or a
+    /// file, so that what is new in the configuration need not wait for its end.
+    pub fn let_go(&self) {
+        self.hold.0.send_replace(false);
+    }
+
     /// Answers requests under `/api/v0/component/<id>/` with `handler` from now on.
     pub fn serve(&self, handler: Arc<dyn ComponentHttp>) {
         *self.http.lock() = Some(handler);
@@ -80,6 +105,7 @@ impl Setup {
             services,
             health: HealthCell::default(),
             http: HttpCell::default(),
+            hold: HoldCell::default(),
         }
     }
 }

@@ -82,6 +82,12 @@ impl InstanceControl {
         self.stop.send_replace(Some(reason));
     }
 
+    /// Waits until the component says that it holds nothing any more that others could need ([`Setup::let_go`]); most never say it and just
+    /// return from their run loop.
+    pub async fn let_go(&self) {
+        self.setup.hold.let_go().await;
+    }
+
     /// What the component says of itself.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -10,7 +10,7 @@ use syntax::{Block, Diagnostics, Schema, Scope, Stability, Value, ast};
 use tokio::sync::{mpsc, watch};
 
 use crate::component::{BuildError, Component};
-use crate::context::{Context, Setup};
+use crate::context::{Context, HoldCell, Setup};
 use crate::health::HealthCell;
 use crate::instance::{DEBUG_REQUESTS, ErasedArguments, GiveUpdate, Instance, InstanceControl};
 use crate::serve::HttpCell;
@@ -117,5 +117,6 @@ fn setup(host: &Host) -> Result<Setup, BuildError> {
         services: host.services.clone(),
         health: HealthCell::default(),
         http: HttpCell::default(),
+        hold: HoldCell::default(),
     })
 }

@@ -199,6 +199,21 @@ impl Live {
     pub fn task(&self) -> Option<Task> {
         self.0.lock().instance.as_ref()?.task.clone()
     }
+
+    /// Waits until the component, which was told to stop, holds nothing any more that others could need: at the latest when its run loop
+    /// has returned.
+    pub async fn way_is_free(&self) {
+        let (task, control) = {
+            let state = self.0.lock();
+            let Some(instance) = &state.instance else { return };
+            let Some(task) = instance.task.clone() else { return };
+            (task, instance.control.clone())
+        };
+        tokio::select! {
+            () = task.finished() => {}
+            () = control.let_go() => {}
+        }
+    }
 }
 
 /// Looking.

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 const PAUSE: Duration = Duration::from_millis(200);
 /// As the process ends, those who took keys may take so long to ask for whom else they have to wait.
 const TELLING: Duration = Duration::from_secs(2);
+/// How long a component that was removed answers for a backlog that is not delivered: an outage. Who asks later waits no longer.
+const ANSWERING: Duration = Duration::from_secs(3_600);
 /// Keys in one question: 32 KiB.
 const MAX_ASKED: usize = 4_096;
 
@@ -89,6 +91,16 @@ impl Barrier {
     /// `key` was not taken by the node that it was handed on to.
     pub(super) fn came_back(&self, key: u64) {
         self.standing.note_told(&[key]);
+    }
+
+    /// The component is removed, and its queues may stay: goes on to say whether what came of `keys` has been delivered, until it has.
+    pub(super) fn answer_until_delivered(&self, keys: Vec<u64>) {
+        let sink = self.sink.clone();
+        tokio::spawn(timeout(ANSWERING, async move {
+            while !keys.iter().all(|key| sink.is_acknowledged(*key)) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }));
     }
 
     /// The process ends: from now on nothing is said to be delivered, as it may have to go to other nodes. Who waits hears that this node

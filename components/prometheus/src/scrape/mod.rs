@@ -18,6 +18,7 @@ use component::{BuildError, Component, Context, Event, Fanout, NoExports, RunErr
 use futures_util::future::join_all;
 use model::{Batch, ConsumeMetrics, Refused};
 use scrape::{Ending, Metrics, Overview};
+use tokio::task::JoinSet;
 
 pub use arguments::Arguments;
 pub use byte_size::ByteSize;
@@ -46,6 +47,8 @@ pub struct Scrape {
     metrics: Metrics,
     /// One without clustering, else as many as `replication_factor` says.
     replicas: Vec<Replica>,
+    /// Those that are taking their leave.
+    removed: JoinSet<()>,
 }
 
 impl Component for Scrape {
@@ -60,7 +63,7 @@ impl Component for Scrape {
         let fanout = Fanout::new(arguments.forward_to.clone(), setup.registry()).map_err(BuildError::new)?;
         let sink = Arc::new(Sink(ArcSwap::from_pointee(fanout)));
         let metrics = Metrics::register(setup.registry()).map_err(BuildError::new)?;
-        let mut component = Self { arguments, sink, metrics, replicas: Vec::new() };
+        let mut component = Self { arguments, sink, metrics, replicas: Vec::new(), removed: JoinSet::new() };
         component.start_missing(setup)?;
         component.claim();
         Ok((component, NoExports {}))
@@ -73,7 +76,10 @@ impl Component for Scrape {
                 event = context.next() => match event {
                     Event::Update(arguments) => self.update(arguments, context.setup()).await,
                     Event::Debug(reply) => reply.send(&self.debug_info(context.setup())),
-                    Event::Stop(stop) => break stop,
+                    Event::Stop(stop) => {
+                        context.setup().let_go();
+                        break stop;
+                    }
                 },
                 (rank, event) = replica::next_claim(&mut self.replicas) => self.replicas[rank].follow(event),
                 _ = ticks.tick() => self.report(context.setup()),
@@ -118,9 +124,11 @@ impl Scrape {
         }
         self.arguments = arguments;
         let wanted = replica::wanted(&self.arguments, setup) as usize;
-        for surplus in self.replicas.drain(wanted.min(self.replicas.len())..) {
-            surplus.engine.stop(Ending::Removed).await;
+        for mut surplus in self.replicas.split_off(wanted.min(self.replicas.len())) {
+            surplus.leave_board();
+            self.removed.spawn(remove(surplus));
         }
+        while self.removed.try_join_next().is_some() {}
         self.start_missing(setup)?;
         self.claim();
         Ok(())
@@ -142,16 +150,22 @@ impl Scrape {
     /// Ends the scraping: what is under way is given up. A removed component's series end; when the process ends, they go on elsewhere or
     /// after the restart.
     async fn end(self, stop: Stop) {
-        let ending = match stop {
-            Stop::Removed => Ending::Removed,
+        match stop {
+            Stop::Removed => drop(join_all(self.replicas.into_iter().map(remove)).await),
             Stop::Exit => {
                 self.replicas.iter().for_each(Replica::exits);
-                Ending::Continued
+                join_all(self.replicas.into_iter().map(|replica| replica.end(Ending::Continued))).await;
             }
-        };
-        join_all(self.replicas.into_iter().map(|replica| replica.end(ending))).await;
+        }
+        self.removed.join_all().await;
         self.sink.flush();
     }
+}
+
+/// Ends a replica that this node shall not have any more.
+async fn remove(mut replica: Replica) {
+    replica.take_leave().await;
+    replica.end(Ending::Removed).await;
 }
 
 fn trouble(overview: &Overview) -> Option<String> {

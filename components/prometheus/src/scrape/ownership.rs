@@ -58,6 +58,11 @@ impl Share {
     pub(super) fn lose_all(&self) {
         self.holds.write().clear();
     }
+
+    /// Whether this node has any of the targets.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.holds.read().is_empty()
+    }
 }
 
 impl Slots for Share {
@@ -103,17 +108,17 @@ pub(super) fn weigher(engine: Arc<Engine>) -> impl Fn() -> Vec<(u64, u64)> + Sen
 /// Gives a key's targets to the node that takes it: waits for the scrapes that are under way, sends their samples on, and tells which
 /// series are alive, so that those that don't come again get their markers there.
 ///
-/// The order is given at once, so that one that comes after it is done after it; waiting is a task of its own.
-pub(super) fn hand_over(engine: &Engine, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) {
+/// The order is given at once, so that one that comes after it is done after it; the future is what waits.
+pub(super) fn hand_over(engine: &Engine, sink: Arc<dyn ConsumeMetrics>, key: u64, handover: Handover) -> impl Future<Output = ()> + use<> {
     let releasing = engine.release(key, cluster::ownership::MAX_STATE_BYTES);
-    tokio::spawn(async move {
+    async move {
         let released = releasing.await;
         sink.flush();
         match released.state {
             Some(state) => handover.with_state(state),
             None => drop(handover),
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! a replication factor there are as many, each held by other nodes and told apart by a label.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::ownership::StartReason;
 use cluster::{ClaimEvent, Claims, Cluster, Stopping, domain_of_rank};
@@ -9,12 +10,17 @@ use component::{BuildError, Setup, Target};
 use futures_util::future::select_all;
 use scrape::fetch::Transport;
 use scrape::{Ending, Engine, Metrics, Parts};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::barrier::Barrier;
 use super::ownership::{self, Share};
 use super::{Arguments, Sink, job};
 use crate::targets::{Place, PoolTargets, TargetBoard, TargetSource};
 
+/// How long a component that is removed waits until its keys are settled: 5 s for whoever still has the component, and as long as a handover
+/// may take.
+const FAREWELL: Duration = Duration::from_secs(8);
 /// See the module.
 pub(super) struct Replica {
     /// Its name in the fleet: the component's ID, for further ones with a number.
@@ -25,7 +31,9 @@ pub(super) struct Replica {
     share: Arc<Share>,
     barrier: Option<Arc<Barrier>>,
     claims: Option<Claims>,
-    _place: Option<Place>,
+    /// Keys that are being handed over.
+    leaving: JoinSet<()>,
+    place: Option<Place>,
 }
 
 /// How many replicas this node takes part in: those of a fleet, and alone the first.
@@ -65,7 +73,7 @@ impl Replica {
         let source = Arc::new(Known { domain: domain.clone(), engine: engine.clone() });
         let place = setup.services().get::<TargetBoard>().map(|board| board.put(&domain, source));
         let barrier = cluster.map(|cluster| Barrier::new(cluster, &domain, sink.clone()));
-        Ok(Self { domain, rank, engine, sink: sink.clone(), share, barrier, claims: None, _place: place })
+        Ok(Self { domain, rank, engine, sink: sink.clone(), share, barrier, claims: None, leaving: JoinSet::new(), place })
     }
 
     /// Goes by other arguments.
@@ -123,7 +131,8 @@ impl Replica {
                 match stop.handover {
                     Some(handover) => {
                         self.barrier.iter().for_each(|barrier| barrier.handed_on(stop.key));
-                        ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover);
+                        while self.leaving.try_join_next().is_some() {}
+                        self.leaving.spawn(ownership::hand_over(&self.engine, self.sink.clone(), stop.key, handover));
                     }
                     None if stop.reason == Stopping::Undiscovered => self.engine.retire(stop.key),
                     None => self.engine.disown(stop.key),
@@ -131,6 +140,37 @@ impl Replica {
             }
             // The node has left its fleet: nothing is held any more.
             None => self.lose_all(),
+        }
+    }
+
+    /// The board does not show its targets any more.
+    pub(super) fn leave_board(&mut self) {
+        self.place = None;
+    }
+
+    /// The component, or this set of it, is removed here, and other nodes may have it still, as configurations change node by node: they take
+    /// the targets with their series. Returns when each has been taken or, since nobody wants it, has ended.
+    pub(super) async fn take_leave(&mut self) {
+        if self.claims.is_none() {
+            return;
+        }
+        self.claim(&[]);
+        let mut handed_over = Vec::new();
+        let settled = async {
+            while self.share.holds_any() {
+                let event = self.next_claim().await;
+                if let Some(ClaimEvent::Stop(stop)) = &event {
+                    handed_over.extend(stop.handover.is_some().then_some(stop.key));
+                }
+                self.follow(event);
+            }
+            while self.leaving.join_next().await.is_some() {}
+        };
+        if timeout(FAREWELL, settled).await.is_err() {
+            tracing::warn!(domain = self.domain, "not all targets of a removed component could be handed over in time; their series end");
+        }
+        if let Some(barrier) = &self.barrier {
+            barrier.answer_until_delivered(handed_over);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of `prometheus.scrape` over a real target on loopback.
 
 mod order;
+mod removal;
 
 use std::path::Path;
 

@@ -127,9 +127,9 @@ impl Engine {
         self.running = true;
         let removed: Vec<Arc<Node>> = old.components().filter(|node| graph.get(&node.id).is_none()).cloned().collect();
         let (open_gate, gate) = oneshot::channel::<()>();
-        let sources: Vec<Task> = removed.iter().filter(|node| node.dependants.is_empty()).filter_map(|node| node.live.task()).collect();
+        let sources: Vec<Arc<Node>> = removed.iter().filter(|node| node.dependants.is_empty()).cloned().collect();
         self.remove(removed, gate);
-        if timeout(HANDOVER, join_all(sources.into_iter().map(Task::finished))).await.is_err() {
+        if timeout(HANDOVER, join_all(sources.iter().map(|node| node.live.way_is_free()))).await.is_err() {
             tracing::warn!("removed components take long to finish; what is new starts beside them");
         }
         for node in graph.components() {

@@ -137,6 +137,20 @@ async fn a_removed_source_ends_before_a_new_component_starts() {
     in_order(&world.stage.script(), &["build fake.node.new", "end fake.node.old", "run fake.node.new"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_removed_source_that_holds_nothing_any_more_holds_up_nobody() {
+    let world = World::running("fake.node \"old\" { lets_go = true }").await;
+    world.stage.see("run fake.node.old").await;
+    world.stage.hold("fake.node.old");
+    let begin = tokio::time::Instant::now();
+    world.load("fake.node \"new\" { }").await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    world.stage.see("run fake.node.new").await;
+    assert!(world.stage.only(&["end"]).is_empty());
+    world.stage.release("fake.node.old");
+    world.stage.see("end fake.node.old").await;
+}
+
 #[tokio::test]
 async fn a_removed_sink_is_stopped_only_when_nobody_sends_to_it_any_more() {
     let config = |sink: &str| format!("fake.node \"{sink}\" {{ }}\n fake.node \"scrape\" {{ forward_to = [fake.node.{sink}.receiver] }}");

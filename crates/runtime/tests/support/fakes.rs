@@ -45,6 +45,8 @@ pub struct Arguments {
     build_blocks: bool,
     /// Answers HTTP requests.
     serve: bool,
+    /// Holds nothing any more once it is told to stop.
+    lets_go: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Block)]
@@ -99,6 +101,9 @@ impl Component for Node {
                     Event::Debug(reply) => reply.send(&DebugInfo { value: self.arguments.value.clone() }),
                     Event::Stop(reason) => {
                         self.stage.write(format!("stop {id} {reason:?}"));
+                        if self.arguments.lets_go {
+                            context.setup().let_go();
+                        }
                         self.stage.until_released(&id).await;
                         self.stage.write(format!("end {id}"));
                         return Ok(());
