@@ -11,6 +11,11 @@ use serde_json::Value;
 use support::calm::calmly;
 use support::scenario::{logged, play_in};
 
+/// The beginning of a scenario.
+fn head(nodes: u32) -> String {
+    format!("fleet: {{nodes: {nodes}}}\ntargets: {{count: 24, series: 20, interval: 1s, churn: 10%, shuffle: true}}\nsteps:\n")
+}
+
 /// Plays steps on a fleet of so many nodes; all promises must be kept.
 async fn keeps_its_promises(nodes: u32, steps: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -19,8 +24,7 @@ async fn keeps_its_promises(nodes: u32, steps: &str) -> Value {
 
 /// The same, with the nodes' logs in `folder`.
 async fn keeps_its_promises_in(folder: &Path, nodes: u32, steps: &str) -> Value {
-    let head = format!("fleet: {{nodes: {nodes}}}\ntargets: {{count: 24, series: 20, interval: 1s, churn: 10%, shuffle: true}}\nsteps:\n");
-    let (code, report) = play_in(folder, &format!("{head}{steps}")).await;
+    let (code, report) = play_in(folder, &format!("{}{steps}", head(nodes))).await;
     assert_eq!((code, &report["passed"]), (Some(0), &Value::Bool(true)), "{report:#}");
     report
 }
@@ -91,6 +95,26 @@ async fn targets_that_come_and_go_and_a_configuration_that_is_rolled_out_do_not_
 async fn a_short_cut_moves_nothing_and_after_a_long_one_each_target_has_one_holder_again() {
     calmly(async || {
         keeps_its_promises(4, "- {at: 3s, cut: {node: newest, for: 3s}}\n- {at: 16s, cut: {node: newest, for: 15s}}\n").await;
+    })
+    .await;
+}
+
+/// The judge does not know that the block is gone, so that it misses what comes after: as much as the time since the last node had it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_removed_node_by_node_is_scraped_until_the_last_and_ends_once() {
+    calmly(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let without = "discovery.http \"probe\" {\n\turl = \"{{SD_URL}}\"\n}\n\nprometheus.remote_write \"probe\" {\n\tendpoint {\n\t\t\
+                       url = \"{{WRITE_URL}}\"\n\n\t\tqueue_config {\n\t\t\tbatch_send_deadline = \"500ms\"\n\t\t}\n\t}\n}\n";
+        std::fs::write(folder.path().join("without.alloy"), without).unwrap();
+        // The last of three nodes has it until 13 s.
+        let steps = "- {at: 3s, configure: {template: without.alloy, apart: 5s}}\nfor: 26s\n";
+        let (_, report) = play_in(folder.path(), &format!("{}{steps}", head(3))).await;
+        let figure = |name: &str| report["total"][name].as_u64().unwrap();
+        let wrong = ["duplicates", "refused_samples", "missing_markers", "false_markers"].map(figure);
+        assert_eq!(wrong, [0; 4], "{report:#}");
+        let missed = figure("most_gaps");
+        assert!((10..=15).contains(&missed), "each target is scraped as long as a node has it: {missed} of 13 s: {report:#}");
     })
     .await;
 }
