@@ -106,7 +106,7 @@ impl Component for Enrich {
                 Event::Stop(_) => break,
             }
         }
-        self.receiver.clear();
+        self.receiver.close();
         Ok(())
     }
 }

@@ -120,7 +120,7 @@ impl Component for Relabel {
                 Event::Stop(_) => break,
             }
         }
-        self.receiver.clear();
+        self.receiver.close();
         Ok(())
     }
 }

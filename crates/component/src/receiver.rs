@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -22,17 +23,25 @@ pub struct MetricsReceiver(Arc<Slot>);
 struct Slot {
     owner: Box<str>,
     consumer: ArcSwapOption<Box<dyn ConsumeMetrics>>,
+    /// Whether batches are refused though there is a consumer.
+    closed: AtomicBool,
 }
 
 impl MetricsReceiver {
     /// An empty slot of the component `owner`; it refuses batches until it is filled.
     pub fn new(owner: impl Into<Box<str>>) -> Self {
-        Self(Arc::new(Slot { owner: owner.into(), consumer: ArcSwapOption::empty() }))
+        Self(Arc::new(Slot { owner: owner.into(), consumer: ArcSwapOption::empty(), closed: AtomicBool::new(false) }))
     }
 
     /// Puts `consumer` into the slot; batches go there from now on.
     pub fn fill(&self, consumer: impl ConsumeMetrics + 'static) {
         self.0.consumer.store(Some(Arc::new(Box::new(consumer))));
+        self.0.closed.store(false, Ordering::Release);
+    }
+
+    /// Refuses batches as closed from now on. What the consumer has taken is still its own: it goes on to say whether that is acknowledged.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
     }
 
     /// Empties the slot: batches are refused as closed.
@@ -50,8 +59,8 @@ impl MetricsReceiver {
 impl ConsumeMetrics for MetricsReceiver {
     fn consume(&self, batch: Batch) -> Result<(), Refused> {
         match &*self.0.consumer.load() {
-            Some(consumer) => consumer.consume(batch),
-            None => Err(Refused::Closed),
+            Some(consumer) if !self.0.closed.load(Ordering::Acquire) => consumer.consume(batch),
+            _ => Err(Refused::Closed),
         }
     }
 
@@ -279,6 +288,31 @@ mod tests {
         receiver.clear();
         assert_eq!(receiver.consume(batch()), Err(Refused::Closed));
         assert_eq!(collected.0.lock().len(), 1);
+    }
+
+    /// Has something that is not acknowledged.
+    struct Waiting;
+
+    impl ConsumeMetrics for Waiting {
+        fn consume(&self, _: Batch) -> Result<(), Refused> {
+            Ok(())
+        }
+
+        fn is_acknowledged(&self, _: u64) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_closed_receiver_refuses_and_still_knows_what_is_not_acknowledged() {
+        let receiver = MetricsReceiver::new("prometheus.remote_write.a");
+        receiver.fill(Waiting);
+        receiver.close();
+        assert_eq!((receiver.consume(batch()), receiver.is_acknowledged(1)), (Err(Refused::Closed), false));
+        receiver.clear();
+        assert!(receiver.is_acknowledged(1));
+        receiver.fill(Waiting);
+        assert_eq!(receiver.consume(batch()), Ok(()));
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Component for RemoteWrite {
                 Some(_) = self.draining.join_next() => {}
             }
         };
-        self.receiver.clear();
+        self.receiver.close();
         for waiting in self.endpoints.iter().filter_map(trouble) {
             tracing::info!(component_id = context.setup().id(), within = ?EXIT_DEADLINE, "{waiting}; trying to deliver what is queued before stopping");
         }
@@ -110,6 +110,8 @@ impl Component for RemoteWrite {
         let until = Instant::now() + EXIT_DEADLINE;
         let ending = join_all(self.endpoints.into_iter().map(|endpoint| endpoint.end(heirs.as_ref(), until)));
         futures_util::future::join(ending, self.draining.join_all()).await;
+        // Now nobody need wait for what is left.
+        self.receiver.clear();
         Ok(())
     }
 }

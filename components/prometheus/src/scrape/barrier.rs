@@ -40,6 +40,8 @@ struct Standing {
     /// Keys that have been handed on, and whose new holders have not asked yet.
     untold: Mutex<BTreeSet<u64>>,
     all_told: Notify,
+    /// Keys that have been handed on, and of which the receivers may not have everything yet.
+    given: Mutex<BTreeSet<u64>>,
     /// The process ends: what was not delivered is given to other nodes.
     exiting: AtomicBool,
 }
@@ -83,6 +85,7 @@ impl Barrier {
 
     /// `key` goes to another node, which waits for what has come of it here.
     pub(super) fn handed_on(&self, key: u64) {
+        self.standing.note_given(key, &*self.sink);
         if self.standing.hand_on(key) {
             self.sink.hold(key);
         }
@@ -90,17 +93,25 @@ impl Barrier {
 
     /// `key` was not taken by the node that it was handed on to.
     pub(super) fn came_back(&self, key: u64) {
+        self.standing.given.lock().remove(&key);
         self.standing.note_told(&[key]);
     }
 
-    /// The component is removed, and its queues may stay: goes on to say whether what came of `keys` has been delivered, until it has.
-    pub(super) fn answer_until_delivered(&self, keys: Vec<u64>) {
-        let sink = self.sink.clone();
+    /// The component is removed, and its queues may stay: goes on to ask for whom it waits, and to say whether what it has handed on has been
+    /// delivered, until all of it has.
+    pub(super) fn answer_until_delivered(self: &Arc<Self>) {
+        let barrier = self.clone();
         tokio::spawn(timeout(ANSWERING, async move {
-            while !keys.iter().all(|key| sink.is_acknowledged(*key)) {
+            while !barrier.is_done() {
                 tokio::time::sleep(PAUSE).await;
             }
         }));
+    }
+
+    fn is_done(&self) -> bool {
+        let mut given = self.standing.given.lock();
+        given.retain(|key| !self.sink.is_acknowledged(*key));
+        given.is_empty() && self.standing.waiting.lock().is_empty()
     }
 
     /// The process ends: from now on nothing is said to be delivered, as it may have to go to other nodes. Who waits hears that this node
@@ -179,6 +190,7 @@ impl Standing {
             waiting: Mutex::default(),
             untold: Mutex::default(),
             all_told: Notify::new(),
+            given: Mutex::default(),
             exiting: AtomicBool::new(false),
         }
     }
@@ -236,6 +248,15 @@ impl Standing {
             self.untold.lock().insert(key);
         }
         any
+    }
+
+    /// A key goes to another node. Now and then those are forgotten of which nothing is left to be delivered.
+    fn note_given(&self, key: u64, sink: &dyn ConsumeMetrics) {
+        let mut given = self.given.lock();
+        given.insert(key);
+        if given.len() >= MAX_ASKED && given.len().is_power_of_two() {
+            given.retain(|key| !sink.is_acknowledged(*key));
+        }
     }
 
     /// Those who took keys have asked for them, or have not taken them.

@@ -116,7 +116,9 @@ impl Scrape {
         let only_targets = Arguments { targets: self.arguments.targets.clone(), ..arguments.clone() } == self.arguments;
         if !only_targets {
             let transport = (arguments.http_client != self.arguments.http_client).then(|| job::transport(&arguments, setup)).transpose()?;
-            for replica in &mut self.replicas {
+            // One that goes takes its leave as it was: with other labels its series would be other ones.
+            let staying = (replica::wanted(&arguments, setup) as usize).min(self.replicas.len());
+            for replica in &mut self.replicas[..staying] {
                 replica.reload(&arguments, transport.clone(), setup)?;
             }
             let fanout = self.sink.0.load().with_receivers(arguments.forward_to.clone());
@@ -126,7 +128,7 @@ impl Scrape {
         let wanted = replica::wanted(&self.arguments, setup) as usize;
         for mut surplus in self.replicas.split_off(wanted.min(self.replicas.len())) {
             surplus.leave_board();
-            self.removed.spawn(remove(surplus));
+            self.removed.spawn(surplus.remove());
         }
         while self.removed.try_join_next().is_some() {}
         self.start_missing(setup)?;
@@ -149,9 +151,12 @@ impl Scrape {
 
     /// Ends the scraping: what is under way is given up. A removed component's series end; when the process ends, they go on elsewhere or
     /// after the restart.
-    async fn end(self, stop: Stop) {
+    async fn end(mut self, stop: Stop) {
         match stop {
-            Stop::Removed => drop(join_all(self.replicas.into_iter().map(remove)).await),
+            Stop::Removed => {
+                self.replicas.iter_mut().for_each(Replica::leave_board);
+                join_all(self.replicas.into_iter().map(Replica::remove)).await;
+            }
             Stop::Exit => {
                 self.replicas.iter().for_each(Replica::exits);
                 join_all(self.replicas.into_iter().map(|replica| replica.end(Ending::Continued))).await;
@@ -160,12 +165,6 @@ impl Scrape {
         self.removed.join_all().await;
         self.sink.flush();
     }
-}
-
-/// Ends a replica that this node shall not have any more.
-async fn remove(mut replica: Replica) {
-    replica.take_leave().await;
-    replica.end(Ending::Removed).await;
 }
 
 fn trouble(overview: &Overview) -> Option<String> {

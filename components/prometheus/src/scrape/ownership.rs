@@ -37,6 +37,11 @@ impl Share {
         self.cluster.as_ref().map(|cluster| cluster.claims(id))
     }
 
+    /// The fleet, if there is one.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// Says whether only targets with a hold are this node's.
     pub(super) fn set_assigned(&self, assigned: bool) {
         self.assigned.store(assigned, Ordering::Release);

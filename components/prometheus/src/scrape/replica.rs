@@ -4,23 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::ownership::StartReason;
+use cluster::ownership::{Holder, Phase, StartReason};
 use cluster::{ClaimEvent, Claims, Cluster, Stopping, domain_of_rank};
 use component::{BuildError, Setup, Target};
 use futures_util::future::select_all;
 use scrape::fetch::Transport;
 use scrape::{Ending, Engine, Metrics, Parts};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::barrier::Barrier;
 use super::ownership::{self, Share};
 use super::{Arguments, Sink, job};
 use crate::targets::{Place, PoolTargets, TargetBoard, TargetSource};
 
-/// How long a component that is removed waits until its keys are settled: 5 s for whoever still has the component, and as long as a handover
-/// may take.
+/// How long a component that is removed waits for something to happen to its keys: 5 s for whoever still has the component, and as long as a
+/// handover may take.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// How often it looks whether it is still needed, while nothing happens.
+const LOOK: Duration = Duration::from_millis(100);
 /// See the module.
 pub(super) struct Replica {
     /// Its name in the fleet: the component's ID, for further ones with a number.
@@ -149,29 +151,38 @@ impl Replica {
     }
 
     /// The component, or this set of it, is removed here, and other nodes may have it still, as configurations change node by node: they take
-    /// the targets with their series. Returns when each has been taken or, since nobody wants it, has ended.
-    pub(super) async fn take_leave(&mut self) {
-        if self.claims.is_none() {
-            return;
-        }
-        self.claim(&[]);
-        let mut handed_over = Vec::new();
-        let settled = async {
-            while self.share.holds_any() {
-                let event = self.next_claim().await;
-                if let Some(ClaimEvent::Stop(stop)) = &event {
-                    handed_over.extend(stop.handover.is_some().then_some(stop.key));
-                }
-                self.follow(event);
-            }
-            while self.leaving.join_next().await.is_some() {}
-        };
-        if timeout(FAREWELL, settled).await.is_err() {
-            tracing::warn!(domain = self.domain, "not all targets of a removed component could be handed over in time; their series end");
-        }
+    /// the targets with their series. Those that nobody wants end.
+    pub(super) async fn remove(mut self) {
+        self.take_leave().await;
         if let Some(barrier) = &self.barrier {
-            barrier.answer_until_delivered(handed_over);
+            barrier.answer_until_delivered();
         }
+        self.end(Ending::Removed).await;
+    }
+
+    /// Returns when each key has been taken by another node, or nobody wants it.
+    async fn take_leave(&mut self) {
+        self.claim(&[]);
+        let mut heard = Instant::now();
+        while self.claims.is_some() {
+            if let Ok(event) = timeout(LOOK, self.next_claim()).await {
+                self.follow(event);
+                heard = Instant::now();
+            } else if !self.is_needed().await {
+                return;
+            } else if heard.elapsed() > FAREWELL {
+                tracing::warn!(domain = self.domain, "not all targets of what was removed could be handed over in time; their series end");
+                return;
+            }
+        }
+    }
+
+    /// Whether other nodes may still want something: a key, or the state of one that they do not take after all.
+    async fn is_needed(&mut self) -> bool {
+        while self.leaving.try_join_next().is_some() {}
+        let Some(cluster) = self.share.cluster() else { return false };
+        let open = |holder: &Holder| *holder.domain == *self.domain && !matches!(holder.phase, Phase::Idle | Phase::Wanting);
+        !self.leaving.is_empty() || self.share.holds_any() || cluster.holders().await.iter().any(open)
     }
 
     /// The process ends: nothing is told to be delivered any more.
@@ -180,8 +191,10 @@ impl Replica {
     }
 
     /// Ends the scraping: what is under way is given up.
-    pub(super) async fn end(self, ending: Ending) {
+    pub(super) async fn end(mut self, ending: Ending) {
         self.engine.stop(ending).await;
+        // No scrape is under way any more, so that nobody waits.
+        while self.leaving.join_next().await.is_some() {}
         if let (Some(barrier), Ending::Continued) = (&self.barrier, ending) {
             barrier.tell().await;
         }

@@ -422,7 +422,9 @@ impl Driver {
         if self.stopping == Some(Ending::Removed) {
             let now = self.now();
             for entry in self.entries.values_mut() {
-                consume(&self.shared, entry.end(now, &self.job));
+                // One that had left before was missed then.
+                let at = entry.leaving.map_or(now, |leave| leave.timestamp.min(now));
+                consume(&self.shared, entry.end(at, &self.job));
             }
             for key in self.leaving.orphaned_keys() {
                 self.end_orphans(key);
