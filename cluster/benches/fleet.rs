@@ -185,7 +185,7 @@ async fn started(count: u64, papers: Option<&Arc<Papers>>) -> Vec<Node> {
     let starting = listeners.into_iter().enumerate();
     let nodes: Vec<_> = starting.map(|(index, listener)| start(listener, &name(index), &peers, papers)).collect();
     until(&nodes, |cluster| sees(cluster, count as usize)).await;
-    println!("  {count:4} nodes: cold start seen by all after {:.0?}", began.elapsed());
+    println!("  {count:4} nodes: cold start seen by all after {:.1?}", began.elapsed());
     nodes
 }
 
