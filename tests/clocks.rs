@@ -38,13 +38,18 @@ async fn play(offsets: &[&str], steps: &str) -> Report {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_are_a_second_apart_cost_nothing_when_targets_move() {
+async fn with_clocks_a_second_apart_no_series_goes_back_in_time_and_nothing_is_lost_when_targets_move() {
     calmly(async || {
-        let report =
-            play(&["+0.5s", "-0.5s", "+0s", "-0.4s"], "- {at: 4s, join: 1}\n- {at: 10s, leave: oldest}\n- {at: 16s, restart: {node: 2}}\n")
-                .await;
-        assert!(report.passed, "{}", table(&report));
-        assert!(report.total.moved > 5, "{}", table(&report));
+        let steps = "- {at: 4s, join: 1}\n- {at: 10s, leave: oldest}\n- {at: 16s, restart: {node: 2}}\n";
+        let report = play(&["+0.5s", "-0.5s", "+0s", "-0.4s"], steps).await;
+        let total = &report.total;
+        assert!(total.moved > 5 && report.error.is_none(), "{}", table(&report));
+        // Out of order or twice for one time: the judge refuses it, as Prometheus does.
+        assert_eq!((total.refused_samples, total.lost, total.partial), (0, 0, 0), "{}", table(&report));
+        assert_eq!((total.missing_markers, total.false_markers), (0, 0), "{}", table(&report));
+        // Who takes a target over with a clock that is ahead scrapes late, by up to the difference. More than half an interval of one second
+        // looks as if a slot had been missed and the next one doubled.
+        assert!(total.gaps.max(total.duplicates) <= total.moved, "{}", table(&report));
     })
     .await;
 }
