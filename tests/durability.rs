@@ -36,13 +36,19 @@ fn in_order(report: &Report) {
     assert_eq!((report.totals.disorders, report.totals.conflicts), (0, 0), "{report:#?}");
 }
 
+/// A pipeline at work, whose receiver has been down for so many seconds.
+async fn in_an_outage(seconds: u64) -> Pipe {
+    let pipe = Pipe::start("").await;
+    pipe.flows().await;
+    pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
+    pause(seconds).await;
+    pipe
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_receiver_costs_nothing_and_live_data_follows_the_backlog() {
     calmly(async || {
-        let mut pipe = Pipe::start("").await;
-        pipe.flows().await;
-        pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-        pause(6).await;
+        let mut pipe = in_an_outage(6).await;
         pipe.receiver.faults().heal();
         let healed = now_ms();
         until("the backlog and what came meanwhile are there", PATIENCE, || async { pipe.newest_ms() > healed }).await;
@@ -57,10 +63,7 @@ async fn an_outage_of_the_receiver_costs_nothing_and_live_data_follows_the_backl
 #[tokio::test(flavor = "multi_thread")]
 async fn a_polite_restart_during_an_outage_loses_nothing() {
     calmly(async || {
-        let mut pipe = Pipe::start("").await;
-        pipe.flows().await;
-        pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-        pause(3).await;
+        let mut pipe = in_an_outage(3).await;
         pipe.stop().await;
         assert!(pipe.disk_bytes() > 0, "what could not be sent is on disk");
         pipe.restart().await;
@@ -75,10 +78,7 @@ async fn a_polite_restart_during_an_outage_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_during_an_outage_loses_a_second_at_most() {
     calmly(async || {
-        let mut pipe = Pipe::start("").await;
-        pipe.flows().await;
-        pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-        pause(4).await;
+        let mut pipe = in_an_outage(4).await;
         pipe.kill().await;
         pipe.restart().await;
         pause(1).await;
@@ -111,10 +111,7 @@ async fn a_kill_while_the_receiver_works_loses_a_second_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_record_is_skipped_and_counted_and_the_rest_is_delivered() {
     calmly(async || {
-        let mut pipe = Pipe::start("").await;
-        pipe.flows().await;
-        pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-        pause(5).await;
+        let mut pipe = in_an_outage(5).await;
         pipe.kill().await;
         damage(&pipe.segments());
         pipe.restart().await;
@@ -237,10 +234,7 @@ async fn what_the_receiver_asks_for_is_kept_a_pause_is_waited_for_and_one_refuse
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_taken_away_is_noticed() {
     calmly(async || {
-        let mut pipe = Pipe::start("").await;
-        pipe.flows().await;
-        pipe.receiver.faults().fail(DOWN, Lasts::UntilHealed);
-        pause(4).await;
+        let mut pipe = in_an_outage(4).await;
         pipe.kill().await;
         std::fs::remove_dir_all(pipe.queue_folder()).unwrap();
         pipe.restart().await;

@@ -15,7 +15,7 @@ use loadtest::targets::{TargetOptions, Targets};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{PATIENCE, collector, debian_file, free_port, get, until};
+use super::{collector, debian_file, free_port, get, until};
 
 pub const TARGETS: usize = 4;
 pub const INTERVAL: Duration = Duration::from_millis(500);
@@ -141,7 +141,7 @@ impl Pipe {
 
     /// SIGTERM; it must end well.
     pub async fn stop(&mut self) {
-        let stopped = self.process.take().unwrap().stop(PATIENCE).await.unwrap();
+        let stopped = self.process.take().unwrap().stop(Duration::from_secs(25)).await.unwrap();
         assert!(stopped.status.success(), "{}", self.log());
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use loadtest::engine::{EngineError, EngineOptions, Outcome, run};
 use loadtest::load::Load;
 use loadtest::process::Process;
-use loadtest::report::{Promise, Report, table};
+use loadtest::report::{Promise, Report, StepReport, table};
 use loadtest::scenario::{Scenario, parse};
 use stand_in::{BEHAVIOUR, binary};
 
@@ -93,7 +93,8 @@ async fn a_fleet_that_scrapes_exactly_once_keeps_its_promises_through_join_leave
         (report.steps[1].nodes[0].as_str(), report.steps[2].nodes[0].as_str(), report.steps[3].nodes[0].as_str()),
         ("node-4", "node-3", "node-1")
     );
-    assert!(report.steps[..3].iter().all(|s| s.figures.gaps == 0 && s.figures.received_samples == s.figures.expected_samples));
+    let whole = |s: &StepReport| s.figures.gaps == 0 && s.figures.slots > 0 && s.figures.received_samples == s.figures.expected_samples;
+    assert!(report.steps[..3].iter().all(whole), "{:#}", report.to_json());
     assert!(report.steps[1].took_ms.is_some() && report.steps[3].first_scrape_ms.is_some(), "{:#}", report.to_json());
     assert!(report.total.slots > 80 && report.series == 36, "{:#}", report.to_json());
     assert_eq!(report.nodes.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
@@ -109,9 +110,11 @@ async fn a_fleet_that_scrapes_exactly_once_keeps_its_promises_through_join_leave
 
 #[tokio::test]
 async fn a_leave_that_loses_a_slot_breaks_its_promise() {
+    // A leaver that is slow to hear of it loses a slot of the next step.
+    const LATER: [&str; 2] = ["leave", "kill"];
     let report = report(story(Duration::from_secs(8)), "scrape, lose on leave").await;
     let broken = broken(&report);
-    assert!(!report.passed && broken.iter().any(|(_, p)| p.of.starts_with("gaps") && p.found > 0), "{broken:?}");
+    assert!(!report.passed && broken.iter().any(|(step, p)| LATER.contains(step) && p.of.starts_with("gaps") && p.found > 0), "{broken:?}");
     let text = table(&report);
     assert!(text.contains("BROKEN") && text.contains("never scraped") && text.contains("\nFAILED: "), "{text}");
 }
@@ -135,16 +138,11 @@ async fn targets_and_receiver_change_as_the_file_says() {
     assert_eq!(report.targets, 3);
     // The stand-in reads its targets once, and writes no markers: that is found.
     assert!(broken(&report).iter().all(|(_, p)| p.of == "markers"), "{}", table(&report));
-    // By the times at which the steps came about, three targets of four to begin with.
-    let ends = report.steps[1..].iter().map(|step| step.at_ms).chain([(report.seconds * 1000.0) as i64]);
-    for (step, end) in report.steps.iter().zip(ends) {
-        let (slots, each) = (step.figures.slots, (end - step.at_ms) as u64 / 400);
-        assert!(
-            (3 * each.saturating_sub(1)..=4 * (each + 2)).contains(&slots),
-            "{}: {slots} slots from {} to {end}",
-            step.step,
-            step.at_ms
-        );
+    // By the times at which the steps came about: a target has as many slots as fit, or one more.
+    let end_ms = (report.seconds * 1000.0) as i64;
+    for (at, targets, until) in [(1, 4, report.steps[2].at_ms), (3, 3, end_ms)] {
+        let (slots, fit) = (report.steps[at].figures.slots, (until - report.steps[at].at_ms) as u64 / 400);
+        assert!((targets * fit..=targets * (fit + 1)).contains(&slots), "{at}: {slots} slots, {fit} for each of {targets}");
     }
 }
 
